@@ -1,0 +1,68 @@
+"""The `bench` command: a table of verbs, each imported only when it is used."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import click
+
+from bench import __version__
+from bench.errors import BenchError, ExitCode
+
+VERBS: dict[str, str] = {
+    "demo": "Replay the sample trace against the simulated server, judge it, write a report.",
+    "run": "Replay a workload against a server, measure, judge, write a report.",
+    "judge": "Judge a stored run, under the same or another profile.",
+    "report": "Write the HTML report of a stored run.",
+    "export": "Write a run's requests as CSV, JSON lines or Parquet.",
+    "probe": "Find out what an endpoint is and can do.",
+    "trace": "Inspect, convert and synthesise workload traces.",
+    "sim": "Serve the simulated inference server.",
+    "metrics": "Show the table of metrics.",
+    "profiles": "List, show and check SLO profiles.",
+}
+
+
+class _Verbs(click.Group):
+    """Imports `bench.cli.<verb>` on use and takes its `command`."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in VERBS:
+            return None
+        module = importlib.import_module(f"bench.cli.{cmd_name}")
+        command = module.command
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(VERBS.items()))
+
+
+@click.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="bench")
+def cli() -> None:
+    """Measure LLM inference servers, and judge them."""
+
+
+def main() -> None:
+    """Entry point: turns errors into one or two lines on stderr and an exit code."""
+    try:
+        cli.main(prog_name="bench", standalone_mode=False)
+    except click.exceptions.Exit as stop:
+        sys.exit(stop.exit_code)
+    except click.ClickException as wrong:
+        wrong.show()
+        sys.exit(ExitCode.USAGE)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted", err=True)
+        sys.exit(ExitCode.INTERRUPTED)
+    except BenchError as error:
+        click.echo(f"bench: {error.message}", err=True)
+        if error.hint:
+            click.echo(f"  → {error.hint}", err=True)
+        sys.exit(error.exit_code)
