@@ -1,0 +1,127 @@
+"""The bytes under a trace: opened, decompressed, cut into lines or JSON elements, with limits.
+
+Nothing here loads a whole file.  A line or element is at most `LONGEST_ITEM_BYTES` long, so a
+hostile or binary file ends in an error and not in a full memory.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import itertools
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, TypeVar
+
+from bench.errors import TraceError
+from bench.model import TraceRow
+from bench.workload.readers.fields import BadRow
+from bench.workload.readers.reading import ReadOptions
+
+LONGEST_ITEM_BYTES = 64 << 20
+
+_GZIP = b"\x1f\x8b"
+_ZSTD = b"\x28\xb5\x2f\xfd"
+_BOM = b"\xef\xbb\xbf"
+_LFS_POINTER = b"version https://git-lfs.github.com/spec/v1"
+
+T = TypeVar("T")
+
+
+class Source:
+    """One trace file or folder, its options, and the account of what was wrong in it."""
+
+    def __init__(self, path: Path, options: ReadOptions) -> None:
+        self.path = path
+        self.options = options
+        self.counts: Counter[str] = Counter()
+        self.warnings: list[str] = []
+
+    def bad(self, where: str, why: str) -> None:
+        """Count a row that can't be read; raise TraceError when it is one too many."""
+        self.counts["bad"] += 1
+        allowed = self.options.skip_bad
+        if self.counts["bad"] > allowed:
+            already = f" ({allowed} bad rows were skipped before it)" if allowed else ""
+            raise TraceError(
+                f"{self.path}: {where}: {why}{already}",
+                "correct the row, or allow N bad rows with --skip-bad N (they are counted)",
+            )
+
+    def each(
+        self,
+        items: Iterable[tuple[int, T]],
+        parse: Callable[[int, T], TraceRow | None],
+        item_name: str = "line",
+    ) -> Iterator[TraceRow]:
+        """The rows that `parse` makes of numbered items; BadRow is counted, None is passed over."""
+        for number, item in items:
+            try:
+                row = parse(number, item)
+            except BadRow as wrong:
+                self.bad(f"{item_name} {number}", str(wrong))
+                continue
+            if row is not None:
+                yield row
+
+    def lines(self) -> Iterator[tuple[int, bytes]]:
+        """Numbered lines that are not blank, without their ends."""
+        with opened(self.path) as stream:
+            for number in itertools.count(1):
+                line = stream.readline(LONGEST_ITEM_BYTES + 1)
+                if not line:
+                    return
+                if len(line) > LONGEST_ITEM_BYTES:
+                    raise TraceError(
+                        f"{self.path}: line {number} is longer than {LONGEST_ITEM_BYTES:,} bytes",
+                        "a trace has one request on each line; is this a trace?",
+                    )
+                if number == 1:
+                    line = line.removeprefix(_BOM)
+                text = line.strip()
+                if text:
+                    yield number, text
+
+    def csv_rows(self) -> Iterator[tuple[int, list[str]]]:
+        """Numbered rows of a CSV file, the header among them."""
+        reader = csv.reader(text.decode("utf-8", "replace") for _, text in self.lines())
+        try:
+            for fields in reader:
+                yield reader.line_num, fields
+        except csv.Error as wrong:
+            raise TraceError(f"{self.path}: line {reader.line_num}: {wrong}") from None
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[IO[bytes]]:
+    """The file's bytes, gzip and zstd decompressed by their magic numbers.
+
+    Raises TraceError where the file can't be opened, is a Git-LFS pointer, or ends early.
+    """
+    try:
+        with path.open("rb") as raw:
+            magic = raw.read(len(_LFS_POINTER))
+            raw.seek(0)
+            if magic == _LFS_POINTER:
+                raise TraceError(
+                    f"{path} is a Git-LFS pointer, not the trace itself",
+                    "run `git lfs pull` in its checkout, or download the file from the "
+                    "repository's media address (docs/traces.md)",
+                )
+            yield _decompressed(raw, magic)
+    except (OSError, EOFError, zlib.error) as wrong:
+        raise TraceError(f"{path} can't be read: {wrong}", "check the path and the file") from None
+
+
+def _decompressed(raw: io.BufferedReader, magic: bytes) -> IO[bytes]:
+    if magic.startswith(_GZIP):
+        return gzip.GzipFile(fileobj=raw)
+    if magic.startswith(_ZSTD):
+        import pyarrow
+
+        return io.BufferedReader(pyarrow.CompressedInputStream(raw, "zstd"), 1 << 20)
+    return raw
