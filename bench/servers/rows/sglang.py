@@ -1,0 +1,91 @@
+"""SGLang 0.5.
+
+Source: SGLang 0.5.23 `observability/metrics_collector.py`, `entrypoints/http_server.py`.  Scheduler
+series come once for each TP and PP rank with the same value: rank 0 is taken.  Both /health and
+/health_generate run a generation.
+"""
+
+from __future__ import annotations
+
+from bench.model import RequestStyle
+from bench.servers.family import Exposed, Family
+
+_SGLANG_RANK_0 = {"tp_rank": ("0",), "pp_rank": ("0",)}
+
+SGLANG = Family(
+    name="sglang",
+    title="SGLang",
+    owned_by=("sglang",),
+    metric_marks=("sglang:",),
+    version_path="/server_info",
+    ports={"business": 30000, "metrics": 30000},
+    style=RequestStyle(ignore_eos=True, continuous_usage=True),
+    tokenize_path="/tokenize",
+    cache_salt=True,
+    token_ids_prompt=True,
+    block_tokens=1,
+    cache_reset="/flush_cache",
+    series={
+        "running": (Exposed("sglang:num_running_reqs", where=_SGLANG_RANK_0),),
+        "waiting": (Exposed("sglang:num_queue_reqs", where=_SGLANG_RANK_0),),
+        "kv_usage_fraction": (Exposed("sglang:token_usage", where=_SGLANG_RANK_0),),
+        "prompt_tokens": (Exposed("sglang:prompt_tokens_total", note="counted at the finish"),),
+        "generation_tokens": (
+            Exposed("sglang:generation_tokens_total", note="counted at the finish"),
+        ),
+        "prompt_tokens_cached": (
+            Exposed("sglang:cached_tokens_total", note="sum the sources; absent until a hit"),
+        ),
+        "cache_queried_tokens": (
+            Exposed("sglang:prefill_effective_tokens_total", where=_SGLANG_RANK_0),
+            Exposed(
+                "sglang:realtime_tokens_total",
+                where={"mode": ("prefill_cache", "prefill_compute"), **_SGLANG_RANK_0},
+                note="includes recomputation after retraction",
+            ),
+        ),
+        "cache_hit_tokens": (
+            Exposed(
+                "sglang:prefill_effective_tokens_total",
+                where={"mode": ("device_hit", "host_hit", "storage_hit"), **_SGLANG_RANK_0},
+            ),
+            Exposed(
+                "sglang:realtime_tokens_total",
+                where={"mode": ("prefill_cache",), **_SGLANG_RANK_0},
+            ),
+        ),
+        "cache_hit_rate_fraction": (
+            Exposed("sglang:cache_hit_rate", where=_SGLANG_RANK_0, note="last prefill batch only"),
+        ),
+        "requests_finished": (Exposed("sglang:num_requests_total"),),
+        "requests_failed": (Exposed("sglang:num_aborted_requests_total"),),
+        "ttft_s": (Exposed("sglang:time_to_first_token_seconds"),),
+        "itl_s": (
+            Exposed("sglang:inter_token_latency_seconds", note="weighted by token"),
+            Exposed("sglang:time_per_output_token_seconds", note="old name"),
+        ),
+        "tpot_s": (Exposed("sglang:request_time_per_output_token_seconds"),),
+        "e2e_s": (Exposed("sglang:e2e_request_latency_seconds"),),
+        "queue_s": (Exposed("sglang:queue_time_seconds"),),
+        "prompt_length_tokens": (Exposed("sglang:prompt_tokens_histogram"),),
+        "output_length_tokens": (Exposed("sglang:generation_tokens_histogram"),),
+        "accepted_length_tokens": (Exposed("sglang:spec_accept_length", where=_SGLANG_RANK_0),),
+        "generation_tps": (Exposed("sglang:gen_throughput", where=_SGLANG_RANK_0),),
+        "block_tokens": (Exposed("sglang:page_size", where=_SGLANG_RANK_0),),
+        "cache_config": (Exposed("sglang:cache_config_info", where=_SGLANG_RANK_0),),
+    },
+    forbidden=(
+        "/health_generate",
+        "/health",
+        "/flush_cache",
+        "/release_memory_occupation",
+        "/slow_down",
+        "/stop_profile",
+        "/start_profile",
+        "/abort_request",
+    ),
+    remedies={
+        "metrics": "start SGLang with --enable-metrics",
+        "cached_tokens": "start SGLang with --enable-cache-report",
+    },
+)

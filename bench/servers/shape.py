@@ -1,0 +1,155 @@
+"""What a stream looks like: which frames there are, where usage stands, how tokens are counted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from bench.load.dialects.openai import Answer
+from bench.load.sse import StrayText, last_payload, split_events
+from bench.model import TokenMethod
+
+_REASONING_FIELDS = ("reasoning", "reasoning_content")
+
+
+@dataclass(frozen=True, slots=True)
+class StreamShape:
+    """One streamed answer, described.
+
+    `role_frame`: "once" (a first frame with a role and no text), "every" (a role in each frame) or
+    None.  `finish_place`: the finish reason stands "with_text" or in its "own_event".
+    `usage_place`: "own_event" (no choices), "finish_event", "every_event" or None (absent).
+    `token_method` is the exact account per event the server gives, or what remains without one.
+    `cached_tokens` None: the field is absent, which is not 0.  `error` is the server's, if any.
+    """
+
+    events: int
+    role_frame: str | None
+    reasoning_field: str | None
+    finish_place: str | None
+    finish_reason: str | None
+    usage_place: str | None
+    done: bool
+    token_method: TokenMethod | None
+    token_ids: bool
+    continuous_usage: bool
+    prompt_tokens: int | None
+    output_tokens: int | None
+    cached_tokens: int | None
+    reasoning_tokens: int | None
+    fingerprint: str | None
+    error: str | None
+
+
+def read_stream(body: bytes) -> StreamShape:
+    """Describes the body of an event stream."""
+    payloads, error = _payloads(body)
+    answer = Answer()
+    for number, payload in enumerate(payloads):
+        answer.feed(payload, number, number - 1)
+    events = [event for p in payloads if isinstance(event := _json(p), dict)]
+    account = answer.account()
+    choices = [choice for event in events for choice in event.get("choices") or ()]
+    if answer.error is not None:
+        error = _error_text(answer.error)
+    elif answer.malformed is not None and error is None:
+        error = f"an event that is no JSON object: {answer.malformed[:80]!r}"
+    token_ids, continuous = _accounts(events)
+    return StreamShape(
+        events=len(events),
+        role_frame=_role_frame(choices),
+        reasoning_field=_reasoning_field(choices),
+        finish_place=_finish_place(choices),
+        finish_reason=answer.finish_reason,
+        usage_place=_usage_place(events),
+        done=answer.done,
+        token_method=account.method,
+        token_ids=token_ids,
+        continuous_usage=continuous,
+        prompt_tokens=answer.prompt_tokens,
+        output_tokens=account.output_tokens,
+        cached_tokens=answer.cached_tokens,
+        reasoning_tokens=answer.reasoning_tokens,
+        fingerprint=next((f for e in events if (f := e.get("system_fingerprint"))), None),
+        error=error,
+    )
+
+
+def _payloads(body: bytes) -> tuple[list[bytes], str | None]:
+    try:
+        payloads, _, consumed = split_events(body)
+        rest = last_payload(body[consumed:])
+    except StrayText as stray:
+        return [], stray.text.decode("utf-8", "replace")[:200]
+    return (payloads if rest is None else [*payloads, rest]), None
+
+
+def _json(payload: bytes) -> Any:
+    try:
+        return orjson.loads(payload)
+    except orjson.JSONDecodeError:
+        return None
+
+
+def _error_text(error: Mapping[str, Any] | str) -> str:
+    return str(error if isinstance(error, str) else error.get("message", error))
+
+
+def _text(choice: Mapping[str, Any]) -> bool:
+    delta = choice.get("delta")
+    if delta is None:
+        return bool(choice.get("text"))
+    return bool(delta.get("content") or any(delta.get(name) for name in _REASONING_FIELDS))
+
+
+def _role_frame(choices: list[dict[str, Any]]) -> str | None:
+    roles = ["role" in (choice.get("delta") or {}) for choice in choices]
+    if len(roles) > 2 and all(roles):
+        return "every"
+    return "once" if roles and roles[0] and not _text(choices[0]) else None
+
+
+def _reasoning_field(choices: list[dict[str, Any]]) -> str | None:
+    for name in _REASONING_FIELDS:
+        if any((choice.get("delta") or {}).get(name) for choice in choices):
+            return name
+    return None
+
+
+def _finish_place(choices: list[dict[str, Any]]) -> str | None:
+    for choice in choices:
+        if choice.get("finish_reason"):
+            return "with_text" if _text(choice) else "own_event"
+    return None
+
+
+def _usage_place(events: list[dict[str, Any]]) -> str | None:
+    with_usage = [event for event in events if event.get("usage")]
+    if not with_usage:
+        return None
+    if any(_is_text_event(event) and not _finishes(event) for event in with_usage):
+        return "every_event"
+    return "finish_event" if with_usage[-1].get("choices") else "own_event"
+
+
+def _is_text_event(event: Mapping[str, Any]) -> bool:
+    return any(_text(choice) for choice in event.get("choices") or ())
+
+
+def _finishes(event: Mapping[str, Any]) -> bool:
+    return any(choice.get("finish_reason") for choice in event.get("choices") or ())
+
+
+def _accounts(events: list[dict[str, Any]]) -> tuple[bool, bool]:
+    """Whether every event with text has token ids, and a running usage."""
+    texts = [event for event in events if _is_text_event(event)]
+    if not texts:
+        return False, False
+    token_ids = all(choice.get("token_ids") for event in texts for choice in event["choices"])
+    running = len(texts) > 1 and all(
+        (event.get("usage") or {}).get("completion_tokens") for event in texts
+    )
+    return token_ids, running
