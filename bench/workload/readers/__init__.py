@@ -15,7 +15,18 @@ from pathlib import Path
 import orjson
 
 from bench.errors import TraceError
-from bench.workload.readers import mooncake
+from bench.workload.readers import (
+    azure,
+    bailian,
+    burstgpt,
+    mlperf_agentic,
+    mooncake,
+    native,
+    openai_messages,
+    servegen,
+    sharegpt,
+    weka,
+)
 from bench.workload.readers.reading import (
     Blocks,
     ReadOptions,
@@ -27,7 +38,21 @@ from bench.workload.readers.source import Source, opened
 
 __all__ = ["FORMATS", "Blocks", "ReadOptions", "TraceFormat", "TraceReading", "detect", "read"]
 
-FORMATS: dict[str, TraceFormat] = {each.name: each for each in (mooncake.FORMAT,)}
+FORMATS: dict[str, TraceFormat] = {
+    each.name: each
+    for each in (
+        native.FORMAT,
+        bailian.FORMAT,
+        mooncake.FORMAT,
+        azure.FORMAT,
+        burstgpt.FORMAT,
+        servegen.FORMAT,
+        weka.FORMAT,
+        mlperf_agentic.FORMAT,
+        openai_messages.FORMAT,
+        sharegpt.FORMAT,
+    )
+}
 
 _HEAD_BYTES = 4 << 20
 
@@ -49,15 +74,15 @@ def detect(path: Path) -> TraceFormat:
 
 
 def read(
-    path: Path | str, format: str | None = None, options: ReadOptions | None = None
+    path: Path | str, format_name: str | None = None, options: ReadOptions | None = None
 ) -> TraceReading:
-    """Open a trace; `format` (a name of `FORMATS`) overrides what its content says.
+    """Open a trace; `format_name` (a name of `FORMATS`) overrides what its content says.
 
     Raises TraceError where the file can't be read or its format is not known, and later, while
     iterating, at the first bad row beyond `options.skip_bad`.
     """
     path = Path(path)
-    chosen = detect(path) if format is None else _named(format)
+    chosen = detect(path) if format_name is None else _named(format_name)
     source = Source(path, options or ReadOptions())
     blocks, rows = chosen.read(source)
     return TraceReading(path, chosen.name, blocks, rows, source.counts, source.warnings)

@@ -8,7 +8,7 @@ block before it, and is numbered anew in each file.  The last block is partial (
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from bench.model import TraceRow
 from bench.workload.readers import fields
@@ -26,10 +26,10 @@ def _sniff(sample: Sample) -> bool:
 def _read(source: Source) -> tuple[Blocks | None, Iterator[TraceRow]]:
     clock = fields.Clock(source.counts, per_second=1000)
 
-    def row(line: int, text: bytes) -> TraceRow:
+    def row(line: int, text: bytes) -> Iterable[TraceRow]:
         record = fields.json_object(text)
         input_tokens = fields.tokens(fields.present(record, "input_length"), "input_length")
-        return TraceRow(
+        yield TraceRow(
             input_tokens=input_tokens,
             output_tokens=fields.tokens(fields.present(record, "output_length"), "output_length"),
             block_ids=fields.checked_blocks(

@@ -1,7 +1,7 @@
 """The bytes under a trace: opened, decompressed, cut into lines or JSON elements, with limits.
 
-Nothing here loads a whole file.  A line or element is at most `LONGEST_ITEM_BYTES` long, so a
-hostile or binary file ends in an error and not in a full memory.
+Nothing here loads a whole file.  A line or element is at most `limits.LONGEST_ITEM_BYTES` long, so
+a hostile or binary file ends in an error and not in a full memory.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TypeVar
+from typing import IO, Any, TypeVar, cast
 
 from bench.errors import TraceError
 from bench.model import TraceRow
-from bench.workload.readers.fields import BadRow
+from bench.workload.readers.fields import RowError, shown
+from bench.workload.readers.json_array import json_elements
+from bench.workload.readers.limits import LONGEST_ITEM_BYTES
 from bench.workload.readers.reading import ReadOptions
-
-LONGEST_ITEM_BYTES = 64 << 20
 
 _GZIP = b"\x1f\x8b"
 _ZSTD = b"\x28\xb5\x2f\xfd"
@@ -54,19 +54,18 @@ class Source:
 
     def each(
         self,
-        items: Iterable[tuple[int, T]],
-        parse: Callable[[int, T], TraceRow | None],
+        items: Iterable[tuple[object, T]],
+        parse: Callable[[Any, T], Iterable[TraceRow]],
         item_name: str = "line",
     ) -> Iterator[TraceRow]:
-        """The rows that `parse` makes of numbered items; BadRow is counted, None is passed over."""
+        """The rows that `parse` makes of numbered items; an item of a RowError is counted."""
         for number, item in items:
             try:
-                row = parse(number, item)
-            except BadRow as wrong:
+                rows = tuple(parse(number, item))
+            except RowError as wrong:
                 self.bad(f"{item_name} {number}", str(wrong))
                 continue
-            if row is not None:
-                yield row
+            yield from rows
 
     def lines(self) -> Iterator[tuple[int, bytes]]:
         """Numbered lines that are not blank, without their ends."""
@@ -86,14 +85,41 @@ class Source:
                 if text:
                     yield number, text
 
-    def csv_rows(self) -> Iterator[tuple[int, list[str]]]:
-        """Numbered rows of a CSV file, the header among them."""
-        reader = csv.reader(text.decode("utf-8", "replace") for _, text in self.lines())
+    def csv_table(self, needed: Iterable[str]) -> tuple[list[str], Iterator[tuple[int, list[str]]]]:
+        """The columns of a CSV file and its numbered rows.
+
+        Raises TraceError where a column of `needed` is missing.
+        """
+        rows = self._csv_rows()
+        _, columns = next(rows, (0, []))
+        columns = [column.strip() for column in columns]
+        missing = [column for column in needed if column not in columns]
+        if missing:
+            raise TraceError(
+                f"{self.path}: line 1: columns {', '.join(missing)} are missing, "
+                f"got {shown(','.join(columns))}",
+                "the first line names the columns; is --format right?",
+            )
+        return columns, rows
+
+    def _csv_rows(self) -> Iterator[tuple[int, list[str]]]:
+        line = 0
+
+        def texts() -> Iterator[str]:
+            nonlocal line
+            for line, text in self.lines():  # noqa: B007
+                yield text.decode("utf-8", "replace")
+
         try:
-            for fields in reader:
-                yield reader.line_num, fields
+            for values in csv.reader(texts()):
+                yield line, values
         except csv.Error as wrong:
-            raise TraceError(f"{self.path}: line {reader.line_num}: {wrong}") from None
+            raise TraceError(f"{self.path}: line {line}: {wrong}") from None
+
+    def elements(self) -> Iterator[tuple[int, Any]]:
+        """Numbered elements of a JSON array, decoded one at a time."""
+        with opened(self.path) as stream:
+            yield from enumerate(json_elements(stream, str(self.path)), start=1)
 
 
 @contextmanager
@@ -119,7 +145,7 @@ def opened(path: Path) -> Iterator[IO[bytes]]:
 
 def _decompressed(raw: io.BufferedReader, magic: bytes) -> IO[bytes]:
     if magic.startswith(_GZIP):
-        return gzip.GzipFile(fileobj=raw)
+        return cast(IO[bytes], gzip.GzipFile(fileobj=raw))
     if magic.startswith(_ZSTD):
         import pyarrow
 
