@@ -67,11 +67,7 @@ class Fit:
 def fit(reading: TraceReading, how: Fit) -> TraceReading:
     """The reading fitted: its block size for the whole, its rows one at a time.
 
-    Counts, in the reading's own `counts`: `input_scaled`, `output_scaled` (lengths that became
-    another), `input_clamped`, `output_clamped`, `input_dropped`, `output_dropped`, `empty_dropped`
-    (input of 0 tokens), `output_raised` (0 output tokens became 1, the least a server takes),
-    `text_unscaled` (text rows that kept their length), `text_unmeasured` (text rows of unknown
-    length under a `max_input`), `turn_dropped` (turns that build on a dropped one).
+    What it did is in the reading's own `counts` (bench.workload.readers.COUNTS).
     """
     blocks = reading.blocks
     if blocks is not None and how.scale_input != 1:
@@ -137,8 +133,10 @@ class _Fitting:
                 input_tokens = self._scaled_input(input_tokens, row.block_ids)
         if output_tokens is not None and how.scale_output != 1 and output_tokens:
             output_tokens = max(1, round(output_tokens * how.scale_output))
-        self._counts["input_scaled"] += input_tokens != row.input_tokens
-        self._counts["output_scaled"] += output_tokens != row.output_tokens
+        if input_tokens != row.input_tokens:
+            self._counts["input_scaled"] += 1
+        if output_tokens != row.output_tokens:
+            self._counts["output_scaled"] += 1
         if output_tokens == 0:
             self._counts["output_raised"] += 1
             output_tokens = 1

@@ -28,6 +28,7 @@ from bench.workload.readers import (
     weka,
 )
 from bench.workload.readers.reading import (
+    COUNTS,
     Blocks,
     ReadOptions,
     Sample,
@@ -36,7 +37,16 @@ from bench.workload.readers.reading import (
 )
 from bench.workload.readers.source import Source, opened
 
-__all__ = ["FORMATS", "Blocks", "ReadOptions", "TraceFormat", "TraceReading", "detect", "read"]
+__all__ = [
+    "COUNTS",
+    "FORMATS",
+    "Blocks",
+    "ReadOptions",
+    "TraceFormat",
+    "TraceReading",
+    "detect",
+    "read",
+]
 
 FORMATS: dict[str, TraceFormat] = {
     each.name: each

@@ -20,6 +20,33 @@ BlockHashes = Literal["prefix", "content"]
 """`prefix`: an id names its block and all before it; `content`: it names its own block only."""
 
 
+COUNTS: dict[str, str] = {
+    "bad": "rows that could not be read, skipped",
+    "failed": "failed requests (0 response tokens), dropped",
+    "out_of_order": "rows earlier than the row before them",
+    "images_left_out": "requests whose images are not replayed",
+    "tools_left_out": "requests or conversations whose tool definitions are not sent",
+    "parent_unknown": "chats whose parent is not in the file, taken as a session's first turn",
+    "subagents": "sub-agents, given as sessions of their own",
+    "answers_without_question": "answers with no question before them, left out",
+    "conversations_without_question": "conversations without any question, left out",
+    "idle_clients": "clients that are never active",
+    "clients_without_lengths": "clients without length distributions, left out",
+    "input_scaled": "inputs whose length was scaled",
+    "output_scaled": "outputs whose length was scaled",
+    "input_clamped": "inputs cut to the largest allowed",
+    "output_clamped": "outputs cut to the largest allowed",
+    "input_dropped": "requests dropped, input over the largest allowed",
+    "output_dropped": "requests dropped, output over the largest allowed",
+    "empty_dropped": "requests dropped, input of 0 tokens",
+    "output_raised": "outputs of 0 tokens raised to 1, the least a server takes",
+    "text_unscaled": "requests with text, which is not scaled",
+    "text_unmeasured": "requests with text of unknown length, not held to the largest input",
+    "turn_dropped": "turns dropped because they build on a dropped one",
+}
+"""Every key of `TraceReading.counts`, in words."""
+
+
 @dataclass(frozen=True, slots=True)
 class Blocks:
     """How a trace cuts its inputs into blocks of `tokens` tokens."""
@@ -90,8 +117,7 @@ class TraceFormat:
 class TraceReading:
     """A trace being read: iterate once, in file order.
 
-    `counts` grows while reading: `bad` rows skipped, `failed` rows dropped, `out_of_order` rows,
-    and what fitting did (bench.workload.fit).  `warnings` and `counts` are whole at the end.
+    `counts` (keys of COUNTS) grows while reading; it and `warnings` are whole at the end.
     """
 
     path: Path
