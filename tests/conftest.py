@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from bench.record.synthetic import SyntheticRun, write_synthetic_run
-
 
 @pytest.fixture
 def synthetic_run(tmp_path: Path) -> Callable[..., Path]:
     """Makes a run folder from fields of `SyntheticRun`: `synthetic_run(requests=10)`."""
+
+    from bench.record.synthetic import SyntheticRun, write_synthetic_run
 
     def make(name: str = "run", **fields: Any) -> Path:
         return write_synthetic_run(tmp_path / name, SyntheticRun(**fields))

@@ -19,31 +19,31 @@ def whole_file(path: Path) -> Iterator[Path]:
     """A temporary name beside `path`, renamed to it on success and removed on failure.
 
     The rename is not preceded by fsync: a killed process loses nothing, a power cut may.
-    Raises NotValidError where the disk refuses the write.
     """
     temporary = path.with_name(f".{path.name}{TEMPORARY}")
     try:
         yield temporary
         temporary.replace(path)
-    except OSError as error:
-        raise disk_error(error, path) from error
     finally:
         temporary.unlink(missing_ok=True)
 
 
 def write_whole(path: Path, content: bytes) -> None:
     """Replace `path` by `content` in one step.  Raises NotValidError."""
-    with whole_file(path) as temporary:
-        temporary.write_bytes(content)
+    try:
+        with whole_file(path) as temporary:
+            temporary.write_bytes(content)
+    except OSError as error:
+        raise disk_error(error, path) from error
 
 
 def disk_error(error: OSError, path: Path) -> NotValidError:
-    """The error of a run whose records can't be written; what was written before stays readable."""
+    """The error of a run whose records can't all be written; what was written stays readable."""
     if error.errno in _FULL:
         return NotValidError(
-            f"no space left for {path}: the run's records are incomplete",
+            f"no space left for {path}",
             f"free space on the disk of {path.parent} or choose another with -o; "
-            "what was written before can still be read",
+            "what was written before can be read",
         )
     return NotValidError(
         f"can't write {path}: {error.strerror or error}",

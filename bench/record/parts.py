@@ -22,7 +22,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from bench.model import Exchange, ServerSample
+from bench.model import Exchange, Outcome, Phase, ServerSample
 from bench.record.columns import (
     REQUESTS,
     REQUESTS_ENCODING,
@@ -30,7 +30,7 @@ from bench.record.columns import (
     SERVER,
     SERVER_ENCODING,
 )
-from bench.record.files import whole_file
+from bench.record.files import disk_error, whole_file
 from bench.record.redact import redact_text
 
 _SLICE_ROWS = 64
@@ -69,6 +69,7 @@ class RequestParts:
         self._unwritten: list[pa.RecordBatch] = []
         self._secrets = secrets
         self._writing = Lock()
+        _warm_up()
 
     def add(self, exchange: Exchange) -> None:
         """Take one finished exchange; it is on disk after the next `flush`."""
@@ -145,10 +146,24 @@ class _PartFiles:
 
     def write(self, table: pa.Table, encoding: dict[str, Any]) -> Path:
         path = self._folder / f"{self._prefix}-{self._next:06d}.parquet"
-        with whole_file(path) as temporary:
-            pq.write_table(table, temporary, **encoding)
+        try:
+            with whole_file(path) as temporary:
+                pq.write_table(table, temporary, **encoding)
+        except OSError as error:
+            raise disk_error(error, path) from error
         self._next += 1
         return path
+
+
+def _warm_up() -> None:
+    """Write one row to memory.
+
+    pyarrow's first array imports pandas, 0.2 s with the interpreter's lock held: that has to be
+    over before the run's clock starts.
+    """
+    blank = Exchange(0, 0, 0, 0, Phase.MAIN, Outcome.OK, 0)
+    table = pa.Table.from_batches([_batch([blank], (), Counter())])
+    pq.write_table(table, pa.BufferOutputStream(), **REQUESTS_ENCODING)
 
 
 def write_part(folder: Path, worker: int, table: pa.Table) -> Path:

@@ -130,16 +130,16 @@ def _lengths(spec: SyntheticRun, rng: np.random.Generator, n: int) -> Ints:
 
 def _cached(spec: SyntheticRun, rng: np.random.Generator, n: int) -> Ints:
     """Cached prompt tokens in whole blocks; the mean share is lower by half a block."""
-    mean = np.clip(spec.cached_fraction or 0.0, 1e-9, 1 - 1e-9)
+    mean = min(max(spec.cached_fraction or 0.0, 1e-9), 1 - 1e-9)
     tokens = rng.beta(4 * mean, 4 * (1 - mean), n) * spec.prompt_tokens
-    blocks_cached: Ints = (tokens // _CACHE_BLOCK_TOKENS).astype(np.int64)
-    return blocks_cached * _CACHE_BLOCK_TOKENS
+    return (tokens // _CACHE_BLOCK_TOKENS).astype(np.int64) * _CACHE_BLOCK_TOKENS
 
 
 def _log_normal_ns(rng: np.random.Generator, law: tuple[float, float], n: int) -> Ints:
     median_s, sigma = law
     logarithm = rng.standard_normal(n, np.float32) * np.float32(sigma)
-    return (np.exp(logarithm) * np.float32(median_s * _NS_PER_S)).astype(np.int64)
+    drawn: Ints = (np.exp(logarithm) * np.float32(median_s * _NS_PER_S)).astype(np.int64)
+    return drawn
 
 
 def table(spec: SyntheticRun, block: Columns, worker: int) -> pa.Table:
