@@ -1,1 +1,1 @@
-"""Room."""
+"""A simulated inference server whose true times are known."""

@@ -1,0 +1,198 @@
+"""Where an engine's tokens go: a stream's connection, or one whole answer."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+import time
+import zlib
+
+import orjson
+
+from bench.sim import dialect_vllm as dialect
+from bench.sim.compose import Composer
+from bench.sim.dialect_vllm import ApiError, Chunks
+from bench.sim.request import EngineRequest
+from bench.sim.shape import StreamShape
+
+_SPLIT_PAUSE_S = 0.002
+_TEXT_LINE = b"Engine callback timeout.\n\n"
+_BAD_JSON = b'{"id":"chatcmpl-0","choices":[{"index":0,"delta":{"conte'
+
+
+def reset(transport: asyncio.Transport) -> None:
+    """Close with a TCP reset instead of an orderly end."""
+    connection = transport.get_extra_info("socket")
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    transport.abort()
+
+
+class Sink:
+    """Takes a request's tokens; `done` is set when its answer is complete.
+
+    `first_ns` and `last_ns` are CLOCK_MONOTONIC just before the bytes of the first and the last
+    token were handed to the kernel; `output_tokens` counts the tokens handed over.
+    """
+
+    def __init__(self) -> None:
+        self.done = asyncio.Event()
+        self.first_ns: int | None = None
+        self.last_ns: int | None = None
+        self.output_tokens = 0
+
+    def emit(self, request: EngineRequest) -> None:
+        """The engine gave `request` one more token."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Nothing more will be emitted."""
+
+
+class Whole(Sink):
+    """An answer that is not streamed: all its tokens leave at the end."""
+
+    def emit(self, request: EngineRequest) -> None:
+        if request.finish_reason is not None:
+            self.first_ns = self.last_ns = time.monotonic_ns()
+            self.output_tokens = request.output_tokens
+            self.done.set()
+
+
+class Stream(Sink):
+    """Server-sent events on a connection whose response head is already written.
+
+    Each step is one write.  It goes past aiohttp's body writer, straight to the transport, in
+    HTTP chunks framed here: a coroutine per token would cost more than the token.
+    """
+
+    def __init__(
+        self,
+        transport: asyncio.Transport,
+        chunks: Chunks,
+        composer: Composer,
+        shape: StreamShape,
+        *,
+        plain: bool,
+    ) -> None:
+        """`plain`: every event between the first and the last is of the one commonest form."""
+        super().__init__()
+        self._transport = transport
+        self._composer = composer
+        self._shape = shape
+        self._plain = plain
+        self._head = b"data: " + chunks.plain_head
+        self._tail = chunks.plain_tail + b"\n\n"
+        self._gzip = zlib.compressobj(wbits=31) if shape.gzip else None
+        self._held: list[tuple[bytes, int]] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._ended = False
+
+    def emit(self, request: EngineRequest) -> None:
+        if self._ended or self._transport.is_closing():
+            return
+        position = request.output_tokens - 1
+        if self._plain and position and request.finish_reason is None:
+            event = self._head + request.reply.word(position) + self._tail
+            self.last_ns = time.monotonic_ns()
+            self.output_tokens += 1
+            self._transport.write(b"%x\r\n%b\r\n" % (len(event), event))
+            return
+        if position == self._shape.after and self._break_off(request):
+            return
+        payloads, tokens = self._composer.events(request)
+        self._send([self._event(payload) for payload in payloads], tokens)
+        if request.finish_reason is not None:
+            self._end()
+
+    def close(self) -> None:
+        self._ended = True
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _break_off(self, request: EngineRequest) -> bool:
+        """Do what the shape has in store at this token; True when the answer ends with it."""
+        shape = self._shape
+        if shape.spoiler == "text_line":
+            self._send([_TEXT_LINE], 0)
+        elif shape.spoiler == "error":
+            error = ApiError(500, "InternalServerError", "The engine failed (simulated).")
+            payloads = [orjson.dumps({"error": error.fields()})]
+            payloads += [dialect.DONE] if shape.done else []
+            self._send([self._event(payload) for payload in payloads], 0)
+        elif shape.spoiler == "bad_json":
+            self._send([self._event(_BAD_JSON)], 0)
+            return False
+        elif shape.ending == "stall":
+            self._hold(shape.stall_s)
+            return False
+        elif shape.ending == "reset":
+            self._ended = True
+            reset(self._transport)
+            return True
+        elif shape.ending == "truncate":
+            self._ended = True
+            event = self._event(self._composer.events(request)[0][-1])
+            self._transport.write(b"%x\r\n%b" % (len(event), event[: len(event) // 2]))
+            self._transport.close()
+            return True
+        elif shape.ending != "early_end":
+            return False
+        self._end()
+        return True
+
+    def _event(self, payload: bytes) -> bytes:
+        shape = self._shape
+        end = shape.line_end
+        comment = b": ping%b%b" % (end, end) if shape.comments else b""
+        named = b"event: %b%b" % (shape.event_line, end) if shape.event_line else b""
+        return b"%b%b%b%b%b%b" % (comment, named, shape.data_prefix, payload, end, end)
+
+    def _send(self, events: list[bytes], tokens: int) -> None:
+        if not events:
+            return
+        if self._gzip is not None:
+            body = self._gzip.compress(b"".join(events)) + self._gzip.flush(zlib.Z_SYNC_FLUSH)
+            events = [body]
+        framed = b"".join([b"%x\r\n%b\r\n" % (len(event), event) for event in events])
+        if self._shape.split_utf8:
+            cut = next((at + 1 for at, byte in enumerate(framed) if byte >= 0xC0), 0)
+            if cut:
+                self._write(framed[:cut], 0)
+                self._hold(_SPLIT_PAUSE_S)
+                framed = framed[cut:]
+        self._write(framed, tokens)
+
+    def _write(self, framed: bytes, tokens: int) -> None:
+        if self._held is not None:
+            self._held.append((framed, tokens))
+            return
+        if tokens:
+            self.last_ns = time.monotonic_ns()
+            self.first_ns = self.first_ns or self.last_ns
+            self.output_tokens += tokens
+        self._transport.write(framed)
+
+    def _hold(self, seconds: float) -> None:
+        """Keep what is written from now on back for a while."""
+        if self._held is None:
+            self._held = []
+            self._timer = asyncio.get_running_loop().call_later(seconds, self._let_go)
+
+    def _let_go(self) -> None:
+        held, self._held = self._held or [], None
+        if self._transport.is_closing():
+            return
+        for framed, tokens in held:
+            self._write(framed, tokens)
+        if self._ended:
+            self.done.set()
+
+    def _end(self) -> None:
+        """The last event is sent, or held: the body's end follows it."""
+        if self._gzip is not None:
+            last = self._gzip.flush()
+            self._write(b"%x\r\n%b\r\n" % (len(last), last), 0)
+        self._ended = True
+        if self._held is None:
+            self.done.set()
