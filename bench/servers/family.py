@@ -71,10 +71,11 @@ class Family:
     `metric_marks` (prefixes of metric names).  `hides` names families whose metric names it also
     exposes without being one of them.
     `tokenize_field` is the name of the text in a request to `tokenize_path`.
-    `token_ids_prompt` is whether `/v1/completions` takes token ids; None is not known.
+    `token_ids_prompt`: `/v1/completions` is known to take token ids.
     `drop_labels`: samples that carry one of them are another server's, re-exported.
     `forbidden`: paths that stop, pause, flush or load the server.
     `remedies`: what is missing (see `bench.servers.gaps`) → the server's setting that enables it.
+    `cautions`: settings that would spoil a measurement and can't be seen from outside.
     """
 
     name: str
@@ -85,6 +86,7 @@ class Family:
     metric_marks: tuple[str, ...] = ()
     hides: tuple[str, ...] = ()
     version_path: str | None = None
+    version_header: str | None = None
     fingerprint_version: bool = False
     metrics_paths: tuple[str, ...] = ("/metrics",)
     ports: Mapping[str, int] = field(default_factory=dict)
@@ -92,22 +94,23 @@ class Family:
     tokenize_path: str | None = None
     tokenize_field: str = "prompt"
     cache_salt: bool = False
-    token_ids_prompt: bool | None = None
+    token_ids_prompt: bool = False
     block_tokens: int | None = None
     cache_reset: str | None = None
     series: Mapping[str, tuple[Exposed, ...]] = field(default_factory=dict)
     drop_labels: tuple[str, ...] = ()
     forbidden: tuple[str, ...] = ()
     remedies: Mapping[str, str] = field(default_factory=dict)
+    cautions: tuple[str, ...] = ()
 
 
-def resolve(family: Family, exposed_names: Collection[str]) -> dict[str, Exposed]:
-    """The name of each series the server has: the first of the family's that is there.
+def resolve(family: Family, exposed_names: Collection[str]) -> dict[str, str]:
+    """The exposed name of each series the server has: the first of the family's that is there.
 
     `exposed_names` are names of samples and of TYPE lines.  A series with none is left out.
     """
     return {
-        series: found
+        series: found.name
         for series, candidates in family.series.items()
         if (found := next((c for c in candidates if is_exposed(c, exposed_names)), None))
     }
@@ -115,6 +118,17 @@ def resolve(family: Family, exposed_names: Collection[str]) -> dict[str, Exposed
 
 def is_exposed(candidate: Exposed, exposed_names: Collection[str]) -> bool:
     return any(name in exposed_names for name in candidate.sample_names)
+
+
+def exposed(family: Family, series: str, name: str) -> Exposed:
+    """The row of a family's series that was resolved to `name`.
+
+    Raises KeyError when the family has no such series or name.
+    """
+    for candidate in family.series[series]:
+        if candidate.name == name:
+            return candidate
+    raise KeyError(f"{family.name} does not expose {series} as {name}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,8 +150,8 @@ def resolve_all(
     """The series of several families in one metrics text; where two have one, the first counts."""
     resolved: dict[str, ResolvedSeries] = {}
     for family in families:
-        for series, found in resolve(family, exposed_names).items():
-            neutral = SERIES[series]
+        for series, name in resolve(family, exposed_names).items():
+            found, neutral = exposed(family, series, name), SERIES[series]
             resolved.setdefault(
                 series,
                 ResolvedSeries(

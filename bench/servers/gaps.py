@@ -39,6 +39,23 @@ class Gap:
     remedy: str
 
 
+@dataclass(frozen=True, slots=True)
+class MetricsFacts:
+    """What the metrics endpoint exposes.
+
+    `url` None: there is none, for the `reason` given.  `series`: neutral name to what it is called
+    here; `missing`: wanted ones that are not there.  `engines`: engines or DP ranks seen.
+    """
+
+    url: str | None
+    reason: str
+    series: Mapping[str, ResolvedSeries]
+    missing: tuple[str, ...]
+    engines: int | None
+    block_tokens: int | None
+    prefix_caching: bool | None
+
+
 def missing_series(series: Mapping[str, ResolvedSeries]) -> tuple[str, ...]:
     """Wanted series that resolved to no name."""
     return tuple(name for name in WANTED_SERIES if name not in series)
@@ -67,28 +84,22 @@ def stream_gaps(shape: StreamShape | None, family: Family) -> list[Gap]:
     return gaps
 
 
-def metrics_gaps(
-    url: str | None,
-    reason: str,
-    series: Mapping[str, ResolvedSeries],
-    family: Family,
-    prefix_caching: bool | None,
-) -> list[Gap]:
+def metrics_gaps(metrics: MetricsFacts, family: Family) -> list[Gap]:
     """What the server's metrics lack."""
-    remedies = family.remedies
-    if url is None or not series:
-        why = reason or f"{url} exposes none of the names known"
+    series, remedies = metrics.series, family.remedies
+    if metrics.url is None or not series:
+        why = metrics.reason or f"{metrics.url} exposes none of the names known"
         effect = f"the server's view (queue, KV usage, cache) stays unknown: {why}"
         return [Gap("metrics", effect, remedies.get("metrics", "—"))]
     gaps = []
     if not tells_cache(series):
         effect = "the server's view of the cache hit rate stays unknown"
         gaps.append(Gap("cache_hit_tokens", effect, remedies.get("cache_hit_tokens", "—")))
-    if prefix_caching is False:
+    if metrics.prefix_caching is False:
         effect = "prefix caching is off: a hit rate is not applicable"
         gaps.append(Gap("prefix_caching", effect, remedies.get("prefix_caching", "—")))
-    if missing := missing_series(series):
-        names = ", ".join(missing)
+    if metrics.missing:
+        names = ", ".join(metrics.missing)
         gaps.append(Gap("series", f"not exposed: {names}", remedies.get("series", "—")))
     if "process_start_s" not in series:
         effect = "a restart shows only where a counter falls"

@@ -7,9 +7,10 @@ health endpoint is asked: SGLang's and MindIE's run a generation.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 from bench.errors import TargetError
 from bench.servers.client import ControlClient, Reply, refused
@@ -41,6 +42,49 @@ class Metrics:
     reason: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who answers: its family, families seen in the same metrics text, and by what it is known."""
+
+    family: Family
+    layers: tuple[Family, ...]
+    known_by: str
+    cards: tuple[ModelCard, ...]
+    version: str | None
+    metrics: Metrics
+
+
+async def look(client: ControlClient, forced: Family | None, metrics_url: str | None) -> Identity:
+    """Models, version, metrics, in this order.  `forced` overrules what they say.
+
+    Raises TargetError when nothing answers or the key is refused.
+    """
+    cards, reply = await list_models(client)
+    owner = next((card.owned_by for card in cards if card.owned_by), "") or ""
+    by_owner = family_by_owner(owner)
+    guess = forced or by_owner or OPENAI
+    version = await read_version(client, guess)
+    metrics = await find_metrics(client, guess, metrics_url)
+    by_metrics = families_by_metrics(metrics.names)
+    by_header = family_by_headers(reply.headers)
+    serving = [family for family in by_metrics if family.role is not Role.CACHE]
+    if forced is not None:
+        family, known_by = forced, "as told"
+    elif by_header is not None:
+        family, known_by = by_header, "response headers"
+    elif serving:
+        # A router passes `owned_by` on from the engine behind it; its metrics are its own.
+        family, known_by = serving[0], "metric names"
+    elif by_owner is not None:
+        family, known_by = by_owner, f"owned_by {owner}"
+    else:
+        family, known_by = OPENAI, "nothing known in its answers: a plain OpenAI server"
+    if family is not guess:
+        version = await read_version(client, family) or version
+    layers = tuple(layer for layer in by_metrics if layer is not family)
+    return Identity(family, layers, known_by, tuple(cards), version, metrics)
+
+
 async def list_models(client: ControlClient) -> tuple[list[ModelCard], Reply]:
     """The models served.
 
@@ -68,7 +112,7 @@ def _card(row: Mapping[str, Any]) -> ModelCard:
     return ModelCard(str(row["id"]), row.get("owned_by"), length, row.get("parent"))
 
 
-def choose_model(cards: list[ModelCard], asked: str) -> str:
+def choose_model(cards: Sequence[ModelCard], asked: str) -> str:
     """The model to use: the one asked for, else the only one that is no adapter.
 
     Raises TargetError when there is no such one.
@@ -84,23 +128,10 @@ def choose_model(cards: list[ModelCard], asked: str) -> str:
     raise TargetError(f"the server has {len(cards)} models: {names}", "choose one with -m MODEL")
 
 
-async def read_version(client: ControlClient, family: Family) -> str | None:
-    """What the family's version path says; None without one or without an answer."""
-    if family.version_path is None:
-        return None
-    try:
-        reply = await client.get(family.version_path)
-    except TargetError:
-        return None
-    found = reply.json()
-    version = found.get("version") if reply.status == 200 and isinstance(found, dict) else None
-    return version if isinstance(version, str) else None
-
-
 async def find_metrics(client: ControlClient, family: Family, url: str | None) -> Metrics:
-    """The first address that answers with Prometheus text: `url`, else the family's paths."""
+    """The first address that answers with Prometheus text: `url`, else the family's usual ones."""
     reason = ""
-    for where in [url] if url else list(family.metrics_paths):
+    for where in [url] if url else _metrics_urls(client.root, family):
         try:
             reply = await client.get(where)
         except TargetError as error:
@@ -115,25 +146,30 @@ async def find_metrics(client: ControlClient, family: Family, url: str | None) -
     return Metrics(None, reason=reason)
 
 
-def identify(
-    cards: list[ModelCard], headers: Mapping[str, str], metric_names: frozenset[str]
-) -> tuple[Family, tuple[Family, ...], str]:
-    """The family, the other families whose metrics stand in the same text, and by what it is known.
+def _metrics_urls(root: str, family: Family) -> list[str]:
+    """On the server's own port, behind the family's metrics and management ports if it has such."""
+    business = family.ports.get("business")
+    parts = urlsplit(root)
+    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+    bases = [
+        f"{parts.scheme}://{host}:{family.ports[role]}"
+        for role in ("metrics", "management")
+        if family.ports.get(role, business) != business
+    ]
+    return [base + path for base in [*bases, root] for path in family.metrics_paths]
 
-    Metric names decide over `owned_by`, which a router passes on from the engine behind it.
-    """
-    by_metrics = families_by_metrics(metric_names)
-    owner = next((card.owned_by for card in cards if card.owned_by), "") or ""
-    by_owner = family_by_owner(owner)
-    by_header = family_by_headers(headers)
-    others = tuple(family for family in by_metrics if family is not by_header)
-    if by_header is not None:
-        return by_header, others, "response headers"
-    if by_metrics and by_metrics[0].role is not Role.CACHE:
-        return by_metrics[0], by_metrics[1:], "metric names"
-    if by_owner is not None:
-        return by_owner, by_metrics, f"owned_by {owner}"
-    return OPENAI, by_metrics, "nothing it says: taken as a plain OpenAI server"
+
+async def read_version(client: ControlClient, family: Family) -> str | None:
+    """What the family's version path says; None without one or without an answer."""
+    if family.version_path is None:
+        return None
+    try:
+        reply = await client.get(family.version_path)
+    except TargetError:
+        return None
+    found = reply.json()
+    version = found.get("version") if reply.status == 200 and isinstance(found, dict) else None
+    return version if isinstance(version, str) else None
 
 
 def read_fingerprint(fingerprint: str | None) -> tuple[str | None, dict[str, int]]:

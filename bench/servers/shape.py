@@ -48,8 +48,8 @@ def read_stream(body: bytes) -> StreamShape:
     """Describes the body of an event stream."""
     payloads, error = _payloads(body)
     answer = Answer()
-    for number, payload in enumerate(payloads):
-        answer.feed(payload, number, number - 1)
+    order = range(len(payloads))
+    answer.feed(payloads, order, order, order)  # the instants don't matter here
     events = [event for p in payloads if isinstance(event := _json(p), dict)]
     account = answer.account()
     choices = [choice for event in events for choice in event.get("choices") or ()]

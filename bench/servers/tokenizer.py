@@ -23,8 +23,9 @@ async def tokenize(client: ControlClient, family: Family, model: str, text: str)
     reply = await _post(client, family, {"model": model, family.tokenize_field: text})
     found = reply.json()
     rows = found.get("tokens") if isinstance(found, dict) else found
-    ids = [row.get("id") if isinstance(row, dict) else row for row in rows or ()]
-    if not ids or not all(isinstance(token, int) for token in ids):
+    told = [row.get("id") if isinstance(row, dict) else row for row in rows or ()]
+    ids = [token for token in told if isinstance(token, int)]
+    if len(ids) != len(told) or (text and not ids):
         raise TargetError(f"POST {reply.url}: expected token ids, got {reply.error_text!r}")
     return ids
 

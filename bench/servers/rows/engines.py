@@ -51,7 +51,6 @@ TGI = Family(
     ports={"business": 80, "metrics": 80},
     tokenize_path="/tokenize",
     tokenize_field="inputs",
-    token_ids_prompt=False,
     series={
         "running": (Exposed("tgi_batch_current_size"),),
         "waiting": (Exposed("tgi_queue_size"),),

@@ -41,8 +41,10 @@ LITELLM = Family(
     title="LiteLLM proxy",
     role=Role.GATEWAY,
     response_headers=("x-litellm-",),
+    version_header="x-litellm-version",
     metric_marks=("litellm_",),
     ports={"business": 4000, "metrics": 4000},
+    style=RequestStyle(ignore_eos=True, continuous_usage=True),
     series={
         "running": (Exposed("litellm_in_flight_requests"),),
         "prompt_tokens": (Exposed("litellm_input_tokens_metric_total"),),
@@ -56,8 +58,11 @@ LITELLM = Family(
     remedies={
         "metrics": 'set callbacks: ["prometheus"] in litellm_settings, or scrape the engine behind '
         "it with --metrics-url",
-        "retries": "set num_retries: 0 and no fallbacks: the proxy retries silently",
     },
+    cautions=(
+        "the proxy retries and falls back silently: set num_retries: 0 and no fallbacks",
+        "its response cache must be off",
+    ),
 )
 
 PRODUCTION_STACK = Family(

@@ -53,6 +53,6 @@ MINDIE = Family(
         "ModelConfig; needs whole 128-token blocks",
         "cache_hit_tokens": "the radix counters exist in newer builds only; "
         "npu_prefix_cache_hit_rate is a rate since the server's start",
-        "output_cap": "maxIterTimes (512 by default) caps every output: raise it for long ones",
     },
+    cautions=("maxIterTimes (512 by default) caps every output: raise it for longer ones",),
 )

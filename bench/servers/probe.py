@@ -1,0 +1,228 @@
+"""Finding out what an endpoint is and can do, with one announced generation.
+
+Every other request is a GET of `/v1/models`, the family's version path and `/metrics`, or a POST to
+its tokenizer.  No health endpoint, no path that changes the server (`FORBIDDEN_PATHS`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from bench.errors import TargetError
+from bench.model import RequestStyle, Target
+from bench.servers.client import ControlClient
+from bench.servers.deep import REQUESTS, Closer, look_closer
+from bench.servers.families import family_by_headers, family_named
+from bench.servers.family import Family, Role, resolve_all
+from bench.servers.findings import Abilities, ProbeResult, ServerFacts, metrics_facts
+from bench.servers.gaps import Gap, metrics_gaps, missing_series, stream_gaps
+from bench.servers.identify import Identity, choose_model, look, read_fingerprint
+from bench.servers.tokenizer import tokenize
+from bench.servers.trial import Trial, ask
+
+PROBE_TOKENS = 8
+_PROMPT = "Say a few words about the sea."
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """Everything that was looked at, before conclusions."""
+
+    url: str
+    target: Target
+    identity: Identity
+    tokenizes: bool
+    trial: Trial
+    took_ids: bool | None
+    closer: Closer | None = None
+
+
+async def probe(
+    target: Target,
+    *,
+    family: str | None = None,
+    metrics_url: str | None = None,
+    deep: bool = False,
+    announce: Callable[[str], None] = lambda line: None,
+) -> ProbeResult:
+    """Looks at a server and says what it is and can do.
+
+    `target.model` may be empty when the server has one model.  `family` overrules recognition,
+    `metrics_url` the usual address.  `announce` is told of requests before they are sent.
+    Raises TargetError when the server can't be reached, has no such model or can't generate, and
+    UsageError for a URL or family name that is wrong.
+    """
+    forced = None if family is None else family_named(family)
+    async with ControlClient(target) as client:
+        announce(f"GET {client.root}/v1/models, its version and its metrics")
+        identity = await look(client, forced, metrics_url)
+        target = replace(target, model=choose_model(identity.cards, target.model))
+        ids = await _ids(client, identity.family, target.model)
+        announce(f"POST one streamed {target.endpoint} request, {PROBE_TOKENS} output tokens")
+        trial, took_ids = await _trial(client, target, identity.family, ids)
+        if forced is None:
+            identity = _behind_gateway(identity, trial)
+        seen = _Seen(client.root, target, identity, bool(ids), trial, took_ids)
+        if deep:
+            announce(f"POST up to {REQUESTS} more short requests (--deep)")
+            salt = identity.family.cache_salt
+            seen = replace(seen, closer=await look_closer(client, target, _style(seen), salt))
+    return _conclude(seen)
+
+
+async def _ids(client: ControlClient, family: Family, model: str) -> list[int]:
+    """The probe's prompt as token ids; empty where the server does not tokenize."""
+    try:
+        return await tokenize(client, family, model, _PROMPT)
+    except TargetError:
+        return []
+
+
+async def _trial(
+    client: ControlClient, target: Target, family: Family, ids: list[int]
+) -> tuple[Trial, bool | None]:
+    """The one streamed request, and whether a prompt of token ids was taken (None: not tried)."""
+    style = replace(family.style, include_usage=True, continuous_usage=True, return_token_ids=True)
+    if target.endpoint != "completions" or not (ids and family.token_ids_prompt):
+        return await ask(client, target, _PROMPT, PROBE_TOKENS, style), None
+    try:
+        return await ask(client, target, ids, PROBE_TOKENS, style), True
+    except TargetError:
+        return await ask(client, target, _PROMPT, PROBE_TOKENS, style), False
+
+
+def _behind_gateway(identity: Identity, trial: Trial) -> Identity:
+    """The identity, corrected where the answer's headers name a gateway."""
+    gateway = family_by_headers(trial.reply.headers)
+    if gateway is None or gateway is identity.family:
+        return identity
+    seen = (identity.family, *identity.layers) if identity.metrics.url else ()
+    return replace(identity, family=gateway, layers=seen, version=None, known_by="response headers")
+
+
+def _conclude(seen: _Seen) -> ProbeResult:
+    identity, target, shape = seen.identity, seen.target, seen.trial.shape
+    family = identity.family
+    series = resolve_all((family, *identity.layers), identity.metrics.names)
+    metrics = metrics_facts(identity.metrics, series, missing_series(series))
+    gaps = [
+        *stream_gaps(shape, family),
+        *_eos_gaps(seen),
+        *metrics_gaps(metrics, family),
+    ]
+    return ProbeResult(
+        url=seen.url,
+        endpoint=target.endpoint,
+        model=target.model,
+        models=tuple(card.id for card in identity.cards),
+        max_model_len=next(
+            (card.max_model_len for card in identity.cards if card.id == target.model), None
+        ),
+        server=_server(seen),
+        stream=shape,
+        abilities=_abilities(seen),
+        metrics=metrics,
+        style=_style(seen),
+        gaps=tuple(gaps),
+        closer=seen.closer,
+        notes=_notes(seen),
+    )
+
+
+def _server(seen: _Seen) -> ServerFacts:
+    identity, family = seen.identity, seen.identity.family
+    fingerprint = seen.trial.shape.fingerprint if seen.trial.shape else None
+    stated, parallel = read_fingerprint(fingerprint)
+    version = identity.version
+    if version is None and family.version_header:
+        version = seen.trial.reply.headers.get(family.version_header)
+    if version is None and family.role is Role.ENGINE:
+        version = fingerprint if family.fingerprint_version else stated
+    return ServerFacts(
+        family=family.name,
+        title=family.title,
+        known_by=identity.known_by,
+        layers=tuple(layer.name for layer in identity.layers),
+        version=version,
+        parallel=parallel,
+    )
+
+
+def _abilities(seen: _Seen) -> Abilities:
+    trial, closer = seen.trial, seen.closer
+    cached = trial.shape is not None and trial.shape.cached_tokens is not None
+    if closer is not None:
+        cached = cached or closer.repeat_cached_tokens is not None
+    took_ids = seen.took_ids
+    if took_ids is None and closer is not None:
+        took_ids = closer.token_ids_prompt
+    return Abilities(
+        token_method=trial.shape.token_method if trial.shape else None,
+        ignore_eos=_ignore_eos(seen),
+        cached_tokens=cached or (None if closer is None else False),
+        token_ids_prompt=took_ids,
+        tokenize=seen.tokenizes,
+        refused=trial.refused,
+        left_out=trial.left_out,
+    )
+
+
+def _ignore_eos(seen: _Seen) -> str | None:
+    trial, closer = seen.trial, seen.closer
+    if "ignore_eos" in trial.refused:
+        return "refused"
+    if not trial.style.ignore_eos or trial.shape is None:
+        return None
+    if closer is not None and closer.ignore_eos is not None:
+        return "honoured" if closer.ignore_eos else "ignored"
+    if trial.shape.finish_reason == "stop":
+        return "ignored"
+    return "accepted" if trial.shape.output_tokens == PROBE_TOKENS else None
+
+
+def _style(seen: _Seen) -> RequestStyle:
+    """How to ask in a run: every field that was taken and does what it should.
+
+    Running usage is preferred to token ids: with these, the first event also repeats the prompt.
+    """
+    trial = seen.trial
+    running = trial.shape is not None and trial.shape.continuous_usage
+    ids = trial.shape is not None and trial.shape.token_ids
+    return replace(
+        trial.style,
+        continuous_usage=running,
+        return_token_ids=ids and not running,
+        ignore_eos=trial.style.ignore_eos and _ignore_eos(seen) != "ignored",
+    )
+
+
+def _eos_gaps(seen: _Seen) -> list[Gap]:
+    state = _ignore_eos(seen)
+    if state in ("honoured", "accepted"):
+        return []
+    effect = f"output lengths follow the model, not the plan (ignore_eos: {state or 'unknown'})"
+    remedy = seen.identity.family.remedies.get("ignore_eos", "judge with output lengths waived")
+    return [Gap("ignore_eos", effect, remedy)]
+
+
+def _notes(seen: _Seen) -> tuple[str, ...]:
+    notes = []
+    identity, shape = seen.identity, seen.trial.shape
+    names = [card.id for card in identity.cards]
+    if seen.target.model not in names:
+        notes.append(f"model {seen.target.model} is not in /v1/models, yet it answered")
+    if shape is not None and shape.error is not None:
+        notes.append(f"the stream held an error: {shape.error}")
+    if shape is not None and not shape.done:
+        notes.append("the stream ends without [DONE]; the finish reason ends it")
+    if seen.trial.refused:
+        notes.append(f"request fields refused: {', '.join(seen.trial.refused)}")
+    if seen.trial.left_out:
+        notes.append(f"request fields left out unproven: {', '.join(seen.trial.left_out)}")
+    notes += [
+        identity.family.remedies[key]
+        for key in ("output_cap", "retries")
+        if key in identity.family.remedies
+    ]
+    return tuple(notes)
