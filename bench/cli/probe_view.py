@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table
+from rich.text import Text
 
 from bench.servers.findings import ProbeResult
 
@@ -22,22 +24,28 @@ def show(result: ProbeResult, console: Console | None = None) -> None:
     if result.gaps:
         console.print("\nMissing for a full measurement", style="bold")
         for gap in result.gaps:
-            console.print(f"  {gap.missing}: {gap.effect}", markup=False)
+            console.print(_hanging(f"{gap.missing}: {gap.effect}", 2))
             if gap.remedy:
-                console.print(f"    → {gap.remedy}", markup=False)
-    for note in result.notes:
-        console.print(f"note: {note}", markup=False)
+                console.print(_hanging(f"→ {gap.remedy}", 4))
+    if result.notes:
+        console.print("\nNotes", style="bold")
+        for note in result.notes:
+            console.print(_hanging(note, 2))
+
+
+def _hanging(text: str, indent: int) -> Padding:
+    return Padding(Text(text), (0, 0, 0, indent))
 
 
 def _rows(result: ProbeResult) -> list[tuple[str, str]]:
     server, can, metrics = result.server, result.abilities, result.metrics
-    version = server.version or "version unknown"
+    version = server.version or f"version {UNKNOWN}"
     layers = f" with {', '.join(server.layers)}" if server.layers else ""
     degrees = ", ".join(f"{name} {size}" for name, size in server.parallel.items())
     engines = None if metrics.engines is None else f"{metrics.engines} in the metrics"
     length = result.max_model_len
     return [
-        ("server", f"{server.title} {version}{layers} (by {server.known_by})"),
+        ("server", f"{server.title}, {version}{layers} (known by {server.known_by})"),
         ("parallelism", "; ".join(part for part in (degrees, engines) if part) or UNKNOWN),
         ("model", result.model),
         ("context", UNKNOWN if length is None else f"{length} tokens"),
@@ -60,7 +68,7 @@ def _stream_rows(result: ProbeResult) -> list[tuple[str, str]]:
     usage = {
         "own_event": "usage in its own event",
         "finish_event": "usage beside the finish reason",
-        "every_event": "usage in every event",
+        "text_event": "usage beside the text",
         None: "no usage",
     }
     parts = [frames[shape.role_frame], usage[shape.usage_place]]

@@ -186,7 +186,7 @@ def unreachable(method: str, url: str, error: BaseException, limit_s: float) -> 
         )
     if isinstance(error, (aiohttp.ClientSSLError, ssl.SSLError)):
         return TargetError(
-            f"{where}: no TLS connection ({error})",
+            f"{where}: no TLS connection ({_tls_reason(error)})",
             "does the server speak plain http://, or ask for a client certificate "
             "(--cert FILE --key FILE)?",
         )
@@ -209,6 +209,11 @@ def unreachable(method: str, url: str, error: BaseException, limit_s: float) -> 
         f"{where}: the connection broke ({error or type(error).__name__})",
         "does the server speak https://?" if parts.scheme == "http" else "",
     )
+
+
+def _tls_reason(error: BaseException) -> str:
+    cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
+    return getattr(cause, "reason", None) or str(cause)
 
 
 def refused(reply: Reply, what: str) -> TargetError:

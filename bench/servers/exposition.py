@@ -1,36 +1,61 @@
 """Reading what a /metrics endpoint answers: Prometheus text 0.0.4 and 1.0.0, OpenMetrics.
 
-Samples are taken line by line through prometheus-client's parser, so that one bad line costs one
-line.  Comment lines are left out of that: given a TYPE, the parser renames counters.
+Names and labels go line by line through prometheus-client's parser, so that one bad line costs one
+line.  It is not given the TYPE lines: with them it renames counters.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 
 from prometheus_client.parser import text_string_to_metric_families
+
+_EXEMPLAR = re.compile(r" # \{.*$")
 
 Reading = tuple[str, dict[str, str], float]
 """Name as exposed, labels, value; the value may be NaN or infinite."""
 
 
-def parse_samples(text: str, names: Collection[str] | None = None) -> tuple[list[Reading], int]:
-    """The samples of `text` whose name is in `names` (None: all), and the lines that can't be read.
+class SampleReader:
+    """Reads one endpoint's texts, keeping the samples named in `names` (None: all).
 
-    The value's own timestamp, where there is one, and exemplars are left out.
+    What stands before a line's value is the same in each scrape, so it is parsed once.
     """
-    readings: list[Reading] = []
-    bad_lines = 0
-    for line in text.split("\n"):
-        name = _name(line)
-        if not name or (names is not None and name not in names):
-            continue
-        try:
-            for metric in text_string_to_metric_families(line):
-                readings += [(s.name, s.labels, float(s.value)) for s in metric.samples]
-        except ValueError:
-            bad_lines += 1
-    return readings, bad_lines
+
+    def __init__(self, names: Collection[str] | None = None) -> None:
+        self._names = names
+        self._heads: dict[str, tuple[str, dict[str, str]] | None] = {}
+
+    def read(self, text: str) -> tuple[list[Reading], int]:
+        """The samples of `text`, and how many lines could not be read.
+
+        A value's own timestamp, where there is one, and exemplars are left out.
+        """
+        readings: list[Reading] = []
+        bad_lines = 0
+        for line in text.split("\n"):
+            if line[:1] in ("", "#", "\r"):
+                continue
+            if " # {" in line:
+                line = _EXEMPLAR.sub("", line)  # noqa: PLW2901 - the rest is the sample
+            head = line[: line.rfind("}") + 1] or line.partition(" ")[0]
+            try:
+                if head not in self._heads:
+                    self._heads[head] = self._parse(head)
+                if (known := self._heads[head]) is not None:
+                    readings.append((*known, float(line[len(head) :].split()[0])))
+            except (ValueError, IndexError):
+                bad_lines += 1
+        return readings, bad_lines
+
+    def _parse(self, head: str) -> tuple[str, dict[str, str]] | None:
+        """Name and labels; None for a sample that is not kept.  Raises ValueError."""
+        if self._names is not None and _name(head) not in self._names:
+            return None
+        (metric,) = text_string_to_metric_families(f"{head} 0")
+        (sample,) = metric.samples
+        return sample.name, sample.labels
 
 
 def exposed_names(text: str) -> frozenset[str]:

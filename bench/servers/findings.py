@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from bench.model import RequestStyle, Target, TokenMethod
 from bench.servers.deep import Closer
-from bench.servers.exposition import parse_samples
+from bench.servers.exposition import SampleReader
 from bench.servers.families import family_named
 from bench.servers.family import ResolvedSeries, allowed_names
 from bench.servers.gaps import Gap, MetricsFacts
@@ -107,7 +107,7 @@ def metrics_facts(
     """Reads the settings that stand in the metrics beside the counters."""
     wanted = ("running", "cache_config", "block_tokens")
     names = {series[name].name for name in wanted if name in series}
-    readings, _ = parse_samples(metrics.text, names)
+    readings, _ = SampleReader(names).read(metrics.text)
     config: dict[str, str] = {}
     ranks: set[str] = set()
     blocks: list[float] = []

@@ -76,11 +76,11 @@ def stream_gaps(shape: StreamShape | None, family: Family) -> list[Gap]:
         gaps.append(Gap("usage", effect, "the server sends no usage in a stream"))
     if not (shape.token_ids or shape.continuous_usage):
         effect = "tokens of an event are a spread of the final usage, not the server's account"
-        remedy = family.remedies.get("token_account", "—")
+        remedy = family.remedies.get("token_account", "")
         gaps.append(Gap("token_account", effect, remedy))
     if shape.cached_tokens is None:
         effect = "the client's view of the cache hit rate stays unknown"
-        gaps.append(Gap("cached_tokens", effect, family.remedies.get("cached_tokens", "—")))
+        gaps.append(Gap("cached_tokens", effect, family.remedies.get("cached_tokens", "")))
     return gaps
 
 
@@ -90,18 +90,18 @@ def metrics_gaps(metrics: MetricsFacts, family: Family) -> list[Gap]:
     if metrics.url is None or not series:
         why = metrics.reason or f"{metrics.url} exposes none of the names known"
         effect = f"the server's view (queue, KV usage, cache) stays unknown: {why}"
-        return [Gap("metrics", effect, remedies.get("metrics", "—"))]
+        return [Gap("metrics", effect, remedies.get("metrics", ""))]
     gaps = []
     if not tells_cache(series):
         effect = "the server's view of the cache hit rate stays unknown"
-        gaps.append(Gap("cache_hit_tokens", effect, remedies.get("cache_hit_tokens", "—")))
+        gaps.append(Gap("cache_hit_tokens", effect, remedies.get("cache_hit_tokens", "")))
     if metrics.prefix_caching is False:
         effect = "prefix caching is off: a hit rate is not applicable"
-        gaps.append(Gap("prefix_caching", effect, remedies.get("prefix_caching", "—")))
+        gaps.append(Gap("prefix_caching", effect, remedies.get("prefix_caching", "")))
     if metrics.missing:
         names = ", ".join(metrics.missing)
-        gaps.append(Gap("series", f"not exposed: {names}", remedies.get("series", "—")))
+        gaps.append(Gap("series", f"not exposed: {names}", remedies.get("series", "")))
     if "process_start_s" not in series:
         effect = "a restart shows only where a counter falls"
-        gaps.append(Gap("process_start_s", effect, remedies.get("process_start_s", "—")))
+        gaps.append(Gap("process_start_s", effect, remedies.get("process_start_s", "")))
     return gaps

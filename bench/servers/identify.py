@@ -50,6 +50,7 @@ class Identity:
     layers: tuple[Family, ...]
     known_by: str
     cards: tuple[ModelCard, ...]
+    listing: Reply
     version: str | None
     metrics: Metrics
 
@@ -78,11 +79,11 @@ async def look(client: ControlClient, forced: Family | None, metrics_url: str | 
     elif by_owner is not None:
         family, known_by = by_owner, f"owned_by {owner}"
     else:
-        family, known_by = OPENAI, "nothing known in its answers: a plain OpenAI server"
+        family, known_by = OPENAI, "nothing it says"
     if family is not guess:
         version = await read_version(client, family) or version
     layers = tuple(layer for layer in by_metrics if layer is not family)
-    return Identity(family, layers, known_by, tuple(cards), version, metrics)
+    return Identity(family, layers, known_by, tuple(cards), reply, version, metrics)
 
 
 async def list_models(client: ControlClient) -> tuple[list[ModelCard], Reply]:
@@ -112,20 +113,22 @@ def _card(row: Mapping[str, Any]) -> ModelCard:
     return ModelCard(str(row["id"]), row.get("owned_by"), length, row.get("parent"))
 
 
-def choose_model(cards: Sequence[ModelCard], asked: str) -> str:
+def choose_model(cards: Sequence[ModelCard], listing: Reply, asked: str) -> str:
     """The model to use: the one asked for, else the only one that is no adapter.
 
-    Raises TargetError when there is no such one.
+    `listing` is the answer the cards come from.  Raises TargetError when there is no such one.
     """
     if asked:
         return asked
     bases = [card.id for card in cards if card.adapter_of is None]
     if len(bases) == 1:
         return bases[0]
-    if not cards:
-        raise TargetError("GET /v1/models lists no model", "name it with -m MODEL")
-    names = ", ".join(card.id for card in cards[:10])
-    raise TargetError(f"the server has {len(cards)} models: {names}", "choose one with -m MODEL")
+    if cards:
+        names = ", ".join(card.id for card in cards[:10])
+        raise TargetError(f"the server has {len(cards)} models: {names}", "choose one: -m MODEL")
+    if listing.status != 200:
+        raise refused(listing, "GET")
+    raise TargetError(f"GET {listing.url}: it lists no model", "name it with -m MODEL")
 
 
 async def find_metrics(client: ControlClient, family: Family, url: str | None) -> Metrics:

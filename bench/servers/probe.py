@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from bench.errors import TargetError
-from bench.model import RequestStyle, Target
+from bench.model import RequestStyle, Target, TokenMethod
 from bench.servers.client import ControlClient
 from bench.servers.deep import REQUESTS, Closer, look_closer
 from bench.servers.families import family_by_headers, family_named
@@ -18,6 +18,7 @@ from bench.servers.family import Family, Role, resolve_all
 from bench.servers.findings import Abilities, ProbeResult, ServerFacts, metrics_facts
 from bench.servers.gaps import Gap, metrics_gaps, missing_series, stream_gaps
 from bench.servers.identify import Identity, choose_model, look, read_fingerprint
+from bench.servers.shape import StreamShape
 from bench.servers.tokenizer import tokenize
 from bench.servers.trial import Trial, ask
 
@@ -57,10 +58,12 @@ async def probe(
     async with ControlClient(target) as client:
         announce(f"GET {client.root}/v1/models, its version and its metrics")
         identity = await look(client, forced, metrics_url)
-        target = replace(target, model=choose_model(identity.cards, target.model))
+        model = choose_model(identity.cards, identity.listing, target.model)
+        target = replace(target, model=model)
         ids = await _ids(client, identity.family, target.model)
         announce(f"POST one streamed {target.endpoint} request, {PROBE_TOKENS} output tokens")
         trial, took_ids = await _trial(client, target, identity.family, ids)
+        _check_answer(trial)
         if forced is None:
             identity = _behind_gateway(identity, trial)
         seen = _Seen(client.root, target, identity, bool(ids), trial, took_ids)
@@ -90,6 +93,17 @@ async def _trial(
         return await ask(client, target, ids, PROBE_TOKENS, style), True
     except TargetError:
         return await ask(client, target, _PROMPT, PROBE_TOKENS, style), False
+
+
+def _check_answer(trial: Trial) -> None:
+    """Raises TargetError for a stream that failed inside its status 200, or held no token."""
+    shape = trial.shape
+    if shape is not None and shape.token_method is None:
+        said = shape.error or "it ended without a token"
+        raise TargetError(
+            f"POST {trial.reply.url}: status 200, but {said}",
+            "is the model name (-m) right, and does the endpoint fit the model (--endpoint)?",
+        )
 
 
 def _behind_gateway(identity: Identity, trial: Trial) -> Identity:
@@ -158,7 +172,7 @@ def _abilities(seen: _Seen) -> Abilities:
     if took_ids is None and closer is not None:
         took_ids = closer.token_ids_prompt
     return Abilities(
-        token_method=trial.shape.token_method if trial.shape else None,
+        token_method=_token_method(trial.shape),
         ignore_eos=_ignore_eos(seen),
         cached_tokens=cached or (None if closer is None else False),
         token_ids_prompt=took_ids,
@@ -166,6 +180,13 @@ def _abilities(seen: _Seen) -> Abilities:
         refused=trial.refused,
         left_out=trial.left_out,
     )
+
+
+def _token_method(shape: StreamShape | None) -> TokenMethod | None:
+    """How a run in the resulting style counts tokens."""
+    if shape is None:
+        return None
+    return TokenMethod.CONTINUOUS_USAGE if shape.continuous_usage else shape.token_method
 
 
 def _ignore_eos(seen: _Seen) -> str | None:
@@ -214,7 +235,7 @@ def _notes(seen: _Seen) -> tuple[str, ...]:
         notes.append(f"model {seen.target.model} is not in /v1/models, yet it answered")
     if shape is not None and shape.error is not None:
         notes.append(f"the stream held an error: {shape.error}")
-    if shape is not None and not shape.done:
+    if shape is not None and not shape.done and shape.error is None:
         notes.append("the stream ends without [DONE]; the finish reason ends it")
     if seen.trial.refused:
         notes.append(f"request fields refused: {', '.join(seen.trial.refused)}")

@@ -17,7 +17,7 @@ import aiohttp
 
 from bench.model import ServerSample, Tls
 from bench.servers.client import tls_context
-from bench.servers.exposition import parse_samples, why_not_metrics
+from bench.servers.exposition import SampleReader, why_not_metrics
 from bench.servers.series import DURATION, UP
 
 SCRAPE_BYTES_MAX = 8 * 2**20
@@ -69,6 +69,7 @@ class Scraper:
         self.counts = {target.source: ScrapeCount() for target in self.targets}
         if len(self.counts) != len(self.targets):
             raise ValueError("two scrape targets have the same source")
+        self._readers = {t.source: SampleReader(t.names) for t in self.targets}
         self._interval_ns = round(interval_s * 1e9)
         self._on_samples = on_samples
         self._sessions: dict[str, aiohttp.ClientSession] = {}
@@ -121,9 +122,8 @@ class Scraper:
             body = await self._fetch(target)
             answered_ns = time.monotonic_ns()
             at_ns = (asked_ns + answered_ns) // 2
-            samples, bad_lines = samples_of(target, body.decode("utf-8", "replace"), at_ns)
+            samples = self._samples(target, body.decode("utf-8", "replace"), at_ns)
             count.done += 1
-            count.bad_lines += bad_lines
             up = 1.0
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             answered_ns = time.monotonic_ns()
@@ -134,6 +134,15 @@ class Scraper:
         samples.append(ServerSample(at_ns, target.source, UP, {}, up))
         samples.append(ServerSample(at_ns, target.source, DURATION, {}, took_s))
         self._on_samples(samples)
+
+    def _samples(self, target: ScrapeTarget, text: str, at_ns: int) -> list[ServerSample]:
+        readings, bad_lines = self._readers[target.source].read(text)
+        self.counts[target.source].bad_lines += bad_lines
+        return [
+            ServerSample(at_ns, target.source, name, labels, value)
+            for name, labels, value in readings
+            if not any(label in labels for label in target.drop_labels)
+        ]
 
     async def _fetch(self, target: ScrapeTarget) -> bytes:
         async with self._sessions[target.source].get(target.url) as response:
@@ -151,15 +160,3 @@ class Scraper:
 def next_tick(start_ns: int, interval_ns: int, now_ns: int) -> int:
     """The number of the first tick after `now_ns`; tick k is due at start + k × interval."""
     return (now_ns - start_ns) // interval_ns + 1
-
-
-def samples_of(target: ScrapeTarget, text: str, at_ns: int) -> tuple[list[ServerSample], int]:
-    """The samples of one answer that the target keeps, and the lines that could not be read."""
-    readings, bad_lines = parse_samples(text, target.names)
-    dropped = target.drop_labels
-    samples = [
-        ServerSample(at_ns, target.source, name, labels, value)
-        for name, labels, value in readings
-        if not any(label in labels for label in dropped)
-    ]
-    return samples, bad_lines

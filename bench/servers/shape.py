@@ -21,8 +21,9 @@ class StreamShape:
 
     `role_frame`: "once" (a first frame with a role and no text), "every" (a role in each frame) or
     None.  `finish_place`: the finish reason stands "with_text" or in its "own_event".
-    `usage_place`: "own_event" (no choices), "finish_event", "every_event" or None (absent).
-    `token_method` is the exact account per event the server gives, or what remains without one.
+    `usage_place`, of the last usage: "own_event" (no choices), "finish_event", "text_event" or None
+    (absent).  `continuous_usage`, `token_ids`: each event with text has the server's account.
+    `token_method`: how the load engine would count this stream.
     `cached_tokens` None: the field is absent, which is not 0.  `error` is the server's, if any.
     """
 
@@ -127,12 +128,12 @@ def _finish_place(choices: list[dict[str, Any]]) -> str | None:
 
 
 def _usage_place(events: list[dict[str, Any]]) -> str | None:
-    with_usage = [event for event in events if event.get("usage")]
-    if not with_usage:
+    last = next((event for event in reversed(events) if event.get("usage")), None)
+    if last is None:
         return None
-    if any(_is_text_event(event) and not _finishes(event) for event in with_usage):
-        return "every_event"
-    return "finish_event" if with_usage[-1].get("choices") else "own_event"
+    if not last.get("choices"):
+        return "own_event"
+    return "finish_event" if _finishes(last) else "text_event"
 
 
 def _is_text_event(event: Mapping[str, Any]) -> bool:
