@@ -162,5 +162,11 @@ Distribution = Annotated[
 def draw_counts(
     distribution: Distribution, rng: np.random.Generator, count: int, least: int = 1
 ) -> NDArray[np.int64]:
-    """`count` whole numbers of at least `least`: the draws rounded to the nearest."""
+    """`count` whole numbers of at least `least`: the draws rounded to the nearest.
+
+    A uniform one gives every whole number from `min` to `max` the same chance.
+    """
+    if isinstance(distribution, Uniform):
+        low, high = max(least, math.ceil(distribution.min)), math.floor(distribution.max)
+        return rng.integers(low, max(low, high) + 1, count)
     return np.maximum(np.rint(distribution.draw(rng, count)), least).astype(np.int64)

@@ -92,6 +92,9 @@ class SyntheticSource(StrictModel):
     kind: Literal["synthetic"]
     input_tokens: Distribution
     output_tokens: Distribution
+    first_input_tokens: Distribution | None = Field(
+        default=None, description="Of a session's first turn; input_tokens when absent."
+    )
     shared_prefix: SharedPrefix | None = None
     turns: Distribution | None = Field(default=None, description="Per session; 1 when absent.")
     think_s: Distribution | None = Field(default=None, description="Between turns; 0 when absent.")

@@ -13,11 +13,11 @@ import numpy as np
 from bench.errors import ConfigError
 from bench.model import TraceRow
 from bench.workload.distributions import Distribution, draw_counts
+from bench.workload.drawn import BLOCKS, BlockStreams, synthetic_rows
 from bench.workload.fit import Fit, fit
 from bench.workload.readers import ReadOptions, TraceReading, read
 from bench.workload.readers.source import opened
 from bench.workload.recipe import Recipe, SyntheticSource, TraceSource, named_seeds
-from bench.workload.synthetic import BLOCKS, BlockStreams, synthetic_rows
 
 _LINES_AT_ONCE = 1024
 

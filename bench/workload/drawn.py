@@ -90,10 +90,13 @@ def _drawn_sessions(
         sizes = draw_counts(source.turns, rng, _SESSIONS_AT_ONCE)
     chosen = rng.integers(0, groups, _SESSIONS_AT_ONCE).tolist()
     total = int(sizes.sum())
-    new_tokens = draw_counts(source.input_tokens, rng, total).tolist()
+    new_tokens = draw_counts(source.input_tokens, rng, total)
     output_tokens = draw_counts(source.output_tokens, rng, total).tolist()
     think_s = [0.0] * total if source.think_s is None else source.think_s.draw(rng, total).tolist()
-    turns = map(_Turn, new_tokens, output_tokens, think_s)
+    if source.first_input_tokens is not None:
+        begins = np.cumsum(sizes) - sizes
+        new_tokens[begins] = draw_counts(source.first_input_tokens, rng, _SESSIONS_AT_ONCE)
+    turns = map(_Turn, new_tokens.tolist(), output_tokens, think_s)
     for group, size in zip(chosen, sizes.tolist(), strict=True):
         yield group, list(itertools.islice(turns, size))
 
