@@ -1,0 +1,198 @@
+"""Everything that can be found wrong before the first request, and the plan."""
+
+from __future__ import annotations
+
+import math
+import resource
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from bench.errors import TargetError, UsageError
+from bench.load.pace import Pace
+from bench.model import Target
+from bench.servers.client import ControlClient
+from bench.servers.families import family_named
+from bench.servers.findings import ProbeResult
+from bench.servers.probe import probe
+from bench.servers.tokenizer import count_chat, tokenize
+from bench.servers.trial import ask
+from bench.workload.arrivals import Closed
+from bench.workload.build import build_plan
+from bench.workload.plan import MESSAGES, Plan
+from bench.workload.recipe import Recipe
+from bench.workload.source import open_source
+from bench.workload.tokens import (
+    LengthMethod,
+    Vocabulary,
+    calibration_prompts,
+    choose_method,
+    estimated_vocabulary,
+    local_tokenizer,
+    measured_vocabulary,
+    token_id_vocabulary,
+)
+
+Announce = Callable[[str], None]
+
+OPEN_LOOP_WARM_MOST = 256
+_FILES_BESIDE_CONNECTIONS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """What the run needs, once everything before it went well."""
+
+    target: Target
+    probe: ProbeResult
+    plan: Plan
+    pace: Pace
+    warm_connections: int
+
+
+async def prepare(
+    recipe: Recipe,
+    target: Target,
+    *,
+    family: str | None,
+    metrics_url: str | None,
+    workers: int,
+    spool_folder: Path | None,
+    announce: Announce,
+) -> Ready:
+    """Looks at the server, measures its words, plans the run, checks that it can be made.
+
+    Raises TargetError, ConfigError, TraceError, UsageError.
+    """
+    reading = open_source(recipe)
+    found = await probe(target, family=family, metrics_url=metrics_url, announce=announce)
+    target = replace(target, model=found.model)
+    vocabulary = await _vocabulary(recipe, target, found, announce)
+    announce(f"planning {recipe.name}")
+    plan = build_plan(recipe, reading, vocabulary, spool_folder=spool_folder)
+    _check_context(plan, found)
+    pace = pace_of(recipe)
+    warm = _warm_connections(plan, pace)
+    _check_limits(max(warm, pace.concurrency or 0), workers)
+    return Ready(target, found, plan, pace, warm)
+
+
+def pace_of(recipe: Recipe) -> Pace:
+    """The recipe's arrivals as the engine takes them; open-loop times are in the plan."""
+    arrivals = recipe.arrivals
+    closed = isinstance(arrivals, Closed)
+    return Pace(
+        concurrency=arrivals.concurrency if isinstance(arrivals, Closed) else None,
+        ramp_s=arrivals.ramp_s if isinstance(arrivals, Closed) else None,
+        max_concurrency=None if closed else recipe.max_concurrency,
+        duration_s=recipe.duration_s,
+    )
+
+
+def shares(pace: Pace, workers: int) -> list[Pace]:
+    """The pace of each worker: slots and caps are divided, times are the same."""
+
+    def part(total: int | None, worker: int) -> int | None:
+        return None if total is None else total // workers + (worker < total % workers)
+
+    return [
+        replace(
+            pace,
+            concurrency=part(pace.concurrency, worker),
+            max_concurrency=part(pace.max_concurrency, worker),
+        )
+        for worker in range(workers)
+    ]
+
+
+async def _vocabulary(
+    recipe: Recipe, target: Target, found: ProbeResult, announce: Announce
+) -> Vocabulary:
+    family = family_named(found.server.family)
+    method = choose_method(
+        recipe.prompt_length,
+        recipe.endpoint,
+        token_ids=bool(found.abilities.token_ids_prompt),
+        tokenize=found.abilities.tokenize,
+        tokenizer_file=recipe.tokenizer_file is not None,
+    )
+    if method is LengthMethod.LOCAL_TOKENIZER:
+        assert recipe.tokenizer_file is not None
+        tokenizer = local_tokenizer(recipe.path_of(recipe.tokenizer_file))
+        return await measured_vocabulary(tokenizer, method=method)
+    if method is LengthMethod.TOKEN_IDS and not found.abilities.tokenize:
+        return token_id_vocabulary()
+    async with ControlClient(target) as client:
+        if method is LengthMethod.ESTIMATE:
+            announce("POST two calibration requests, 1 output token each")
+            counted = []
+            for words, text in calibration_prompts():
+                shape = (await ask(client, target, text, 1, found.style)).shape
+                if shape is None or shape.prompt_tokens is None:
+                    raise TargetError(
+                        "the server does not report usage.prompt_tokens, so that prompts can't be "
+                        "made as long as planned",
+                        "give --tokenizer-file tokenizer.json",
+                    )
+                counted.append((words, shape.prompt_tokens))
+            return estimated_vocabulary(counted)
+        announce("POST /tokenize: looking for words of one token")
+
+        async def ids(text: str) -> list[int]:
+            return await tokenize(client, family, target.model, text)
+
+        async def chat(messages: object) -> int:
+            return await count_chat(client, family, target.model, messages)  # type: ignore[arg-type]
+
+        measured = await measured_vocabulary(ids, chat if recipe.endpoint == "chat" else None)
+    return token_id_vocabulary(measured) if method is LengthMethod.TOKEN_IDS else measured
+
+
+def _check_context(plan: Plan, found: ProbeResult) -> None:
+    """Refuses a plan that the server would refuse, when the server says how much it takes."""
+    limit = found.max_model_len
+    columns = plan.columns
+    if limit is None or not (columns.content < MESSAGES).any():
+        return
+    total = np.maximum(columns.input_tokens, 0) + np.maximum(columns.output_tokens, 0)
+    too_long = int((total > limit).sum())
+    if too_long:
+        raise UsageError(
+            f"{too_long} of {len(total)} requests are longer than the server's context of "
+            f"{limit} tokens (longest: {int(total.max())})",
+            "fit the trace: --max-input N, --max-output N, --scale-input X, --scale-output X",
+        )
+
+
+def _warm_connections(plan: Plan, pace: Pace) -> int:
+    """Connections to open before the clock starts."""
+    if pace.concurrency is not None:
+        return min(pace.concurrency, plan.requests or pace.concurrency)
+    starts = plan.starts_s
+    if starts is None or not len(starts):
+        return 1
+    busiest_second = int(np.bincount(np.floor(starts).astype(np.int64)).max())
+    return max(1, min(OPEN_LOOP_WARM_MOST, busiest_second))
+
+
+def _check_limits(connections: int, workers: int) -> None:
+    """Refuses more connections than this machine lets a process or an address have."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    each = math.ceil(connections / workers) + _FILES_BESIDE_CONNECTIONS
+    if each > hard:
+        raise UsageError(
+            f"{connections} connections over {workers} worker(s) need {each} open files each; "
+            f"this shell's hard limit is {hard}",
+            f"raise it (ulimit -Hn {each}) or use more --workers",
+        )
+    ports = Path("/proc/sys/net/ipv4/ip_local_port_range")
+    if ports.exists():
+        low, high = map(int, ports.read_text().split())
+        if connections > (high - low) * 0.9:
+            raise UsageError(
+                f"{connections} connections to one address need as many local ports; this machine "
+                f"has {high - low} (net.ipv4.ip_local_port_range)",
+                "sysctl -w net.ipv4.ip_local_port_range='1024 65535', or several target addresses",
+            )

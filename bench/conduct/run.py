@@ -1,0 +1,286 @@
+"""Conducting one run: preflight, folder, workers, scrapes, end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import platform
+import secrets
+import signal
+import socket
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from bench import __version__
+from bench.conduct.preflight import Ready, prepare, shares
+from bench.conduct.tally import Tally, Totals, end_of, second_of
+from bench.errors import BenchError
+from bench.load.fleet import Fleet
+from bench.load.worker import Job, raise_file_limit
+from bench.model import Manifest, ServerSample, Target
+from bench.record.folder import RunFolder
+from bench.servers.findings import scrape_target
+from bench.servers.scrape import Scraper, ScrapeTarget
+from bench.workload.recipe import Recipe, named_seeds, recipe_manifest
+
+SETTLE_S = 1.2
+"""After the last answer, before the last scrape: some servers refresh once a second."""
+
+_SECRET_CHARACTERS = 6
+
+
+class Watch(Protocol):
+    """Who looks on while a run is made: a console, a log, nobody."""
+
+    def note(self, text: str) -> None:
+        """One line about what happens next."""
+
+    def began(self, folder: Path, ready: Ready) -> None:
+        """The clock is about to start."""
+
+    def second(self, totals: Totals, elapsed_s: float) -> None:
+        """About once a second."""
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What to run, against what, and how.
+
+    `target.headers` holds the key, and is taken out of all that is written.  `profile` is the
+    profile as resolved, for the manifest.  `scrapes` are exporters beside the server's metrics.
+    """
+
+    recipe: Recipe
+    target: Target
+    folder: Path
+    command: tuple[str, ...] = ()
+    sampling: Mapping[str, Any] = field(default_factory=dict)
+    profile: Mapping[str, Any] | None = None
+    workers: int = 1
+    transport: str = "wire"
+    family: str | None = None
+    metrics_url: str | None = None
+    scrapes: Sequence[ScrapeTarget] = ()
+    scrape_interval_s: float = 1.0
+    pin_cpus: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A finished run: its folder and the content of end.json."""
+
+    path: Path
+    end: Mapping[str, Any]
+    interrupted: bool
+
+
+def conduct(order: Order, watch: Watch) -> Done:
+    """Makes the run.  Raises BenchError for what makes it impossible."""
+    raise_file_limit()
+    return asyncio.run(_conduct(order, watch))
+
+
+async def _conduct(order: Order, watch: Watch) -> Done:
+    ready = await prepare(
+        order.recipe,
+        order.target,
+        family=order.family,
+        metrics_url=order.metrics_url,
+        workers=order.workers,
+        spool_folder=None,
+        announce=watch.note,
+    )
+    hidden = [value for value in order.target.headers.values() if len(value) >= _SECRET_CHARACTERS]
+    hidden += [value.removeprefix("Bearer ") for value in hidden]
+    folder = RunFolder.create(
+        order.folder, order.recipe.name, _manifest(order, ready), secrets=hidden
+    )
+    return await _Conductor(order, ready, folder, watch).run()
+
+
+class _Conductor:
+    def __init__(self, order: Order, ready: Ready, folder: RunFolder, watch: Watch) -> None:
+        self._order = order
+        self._ready = ready
+        self._folder = folder
+        self._watch = watch
+        self._tally = Tally(order.recipe.stop)
+        self._reason: str | None = None
+        self._interrupts = 0
+        self._start_ns = 0
+        self._server_parts = folder.server_parts()
+        self._jobs = _jobs(order, ready, folder)
+        self._fleet = Fleet(self._jobs, self._on_second, self._on_start)
+
+    async def run(self) -> Done:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self._on_signal, number)
+        try:
+            return await self._run()
+        except BenchError as error:
+            self._folder.journal("error", message=error.message)
+            raise
+        finally:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                loop.remove_signal_handler(number)
+
+    async def _run(self) -> Done:
+        own = scrape_target(self._ready.probe, self._ready.target)
+        targets = [*([own] if own else []), *self._order.scrapes]
+        async with Scraper(targets, self._order.scrape_interval_s, self._on_samples) as scraper:
+            await scraper.scrape_once()
+            self._folder.journal("phase", name="start")
+            self._watch.began(self._folder.path, self._ready)
+            beside = [asyncio.create_task(self._flush())]
+            if targets:
+                beside.append(asyncio.create_task(scraper.run()))
+            try:
+                ended = await self._fleet.run()
+                if targets:
+                    await asyncio.sleep(SETTLE_S)
+            finally:
+                for task in beside:
+                    task.cancel()
+                    with contextlib.suppress(asyncio.CancelledError):
+                        await task
+            await scraper.scrape_once()
+            for source, count in scraper.counts.items():
+                self._folder.journal("scrapes", source=source, **asdict(count))
+        self._server_parts.close()
+        if ended.dead:
+            self._reason = f"worker {ended.dead[0]} died"
+        self._folder.journal("end", end_ns=ended.end_ns)
+        planned = {job.worker: job.workload.requests for job in self._jobs}
+        end = end_of(
+            ended, planned, reason=self._reason or "finished", cut=self._reason is not None
+        )
+        self._folder.finish(end)
+        return Done(self._folder.path, end, bool(self._interrupts))
+
+    def _on_start(self, start_ns: int) -> None:
+        self._start_ns = start_ns
+        now_ns, wall_ns = time.monotonic_ns(), time.time_ns()
+        self._folder.journal("start", start_ns=start_ns, start_unix_ns=wall_ns + start_ns - now_ns)
+
+    def _on_second(self, worker: int, counters: dict[str, Any]) -> None:
+        why = self._tally.take(worker, counters)
+        self._folder.journal("second", worker=worker, **second_of(counters))
+        elapsed_s = (counters["at_ns"] - self._start_ns) / 1e9
+        self._watch.second(self._tally.totals, elapsed_s)
+        if why is not None and self._reason is None:
+            self._reason = f"stopped: {why}"
+            self._folder.journal("stop", why=why)
+            self._watch.note(self._reason)
+            self._fleet.stop()
+
+    def _on_signal(self, number: int) -> None:
+        """Once: no more sends, answers are awaited.  Twice: what is in flight is cut."""
+        self._interrupts += 1
+        self._folder.journal("signal", number=number)
+        if self._interrupts == 1:
+            self._reason = "interrupted"
+            self._watch.note("stopping: waiting for open answers; once more to cut them")
+            self._fleet.stop()
+        else:
+            self._watch.note("cutting open answers")
+            self._fleet.abort()
+
+    def _on_samples(self, samples: Sequence[ServerSample]) -> None:
+        self._server_parts.add(samples)
+
+    async def _flush(self) -> None:
+        while True:
+            await asyncio.sleep(1.0)
+            await asyncio.to_thread(self._server_parts.flush)
+
+
+def _jobs(order: Order, ready: Ready, folder: RunFolder) -> list[Job]:
+    tag = folder.path.name[-4:] + secrets.token_hex(4)
+    workers = order.workers
+    paces = shares(ready.pace, workers)
+    warm = -(-ready.warm_connections // workers)
+    cpus = sorted(os.sched_getaffinity(0)) if order.pin_cpus else []
+    style = replace(ready.probe.style, cache_salt=None)
+    return [
+        Job(
+            worker=worker,
+            workers=workers,
+            run_tag=tag,
+            target=ready.target,
+            style=style,
+            pace=paces[worker],
+            workload=ready.plan.shard(worker, workers),
+            sink=folder.sink(),
+            warm_connections=warm,
+            spare_connections=min(64, max(2, warm // 4)),
+            transport=order.transport,
+            sampling=dict(order.sampling),
+            cpu=cpus[worker % len(cpus)] if cpus else None,
+        )
+        for worker in range(workers)
+    ]
+
+
+def _manifest(order: Order, ready: Ready) -> Manifest:
+    target, found = ready.target, ready.probe
+    return Manifest(
+        run_id="",
+        created_utc="",
+        bench_version=__version__,
+        command=order.command,
+        host=host(),
+        clocks={
+            "instants": "CLOCK_MONOTONIC, ns",
+            "arrivals": "kernel" if order.transport == "wire" else "user",
+        },
+        target={
+            "url": target.base_url,
+            "model": target.model,
+            "endpoint": target.endpoint,
+            "tls_verify": target.tls.verify,
+            "timeouts": asdict(target.timeouts),
+        },
+        server=found.as_json(),
+        workload={
+            **ready.plan.manifest(found.metrics.block_tokens),
+            "resolved": recipe_manifest(order.recipe),
+        },
+        load={
+            "workers": order.workers,
+            "transport": order.transport,
+            "pace": asdict(ready.pace),
+            "warm_connections": ready.warm_connections,
+            "style": asdict(found.style),
+            "sampling": sorted(order.sampling),
+        },
+        profile=order.profile,
+        seeds=named_seeds(order.recipe),
+    )
+
+
+def host() -> dict[str, Any]:
+    """The measuring machine."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return {
+        "name": socket.gethostname(),
+        "cores": os.cpu_count(),
+        "usable_cores": len(os.sched_getaffinity(0)),
+        "memory_bytes": memory,
+        "cpu": _cpu_model(),
+        "kernel": platform.release(),
+        "system": platform.system(),
+        "python": platform.python_version(),
+    }
+
+
+def _cpu_model() -> str | None:
+    with contextlib.suppress(OSError), Path("/proc/cpuinfo").open(encoding="utf-8") as lines:
+        for line in lines:
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return None

@@ -1,0 +1,160 @@
+"""The parent's view of a run in progress: totals over workers, and when to stop early."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Any
+
+from bench.load.fleet import FleetEnd
+from bench.workload.recipe import Stop
+
+_SUMMED = ("due", "sent", "ok", "failed", "dropped", "aborted", "running", "output_tokens")
+
+
+@dataclass(slots=True)
+class Totals:
+    """What all workers have done so far.  `ttft_s`: of the answers of about the last second."""
+
+    due: int = 0
+    sent: int = 0
+    ok: int = 0
+    failed: int = 0
+    dropped: int = 0
+    aborted: int = 0
+    running: int = 0
+    output_tokens: int = 0
+    lag_max_s: float = 0.0
+    failed_by_class: dict[str, int] = field(default_factory=dict)
+    ttft_s: list[float] = field(default_factory=list)
+
+
+class Tally:
+    """Keeps each worker's last counters; adds them up; applies the recipe's stop conditions."""
+
+    def __init__(self, stop: Stop) -> None:
+        self._stop = stop
+        self._last: dict[int, dict[str, Any]] = {}
+        self._history: deque[tuple[int, int, int]] = deque()
+        self.totals = Totals()
+
+    def take(self, worker: int, counters: dict[str, Any]) -> str | None:
+        """Takes a worker's second; returns why the run must stop now, or None."""
+        self._last[worker] = counters
+        totals = Totals()
+        for name in _SUMMED:
+            setattr(totals, name, sum(each[name] for each in self._last.values()))
+        for each in self._last.values():
+            totals.lag_max_s = max(totals.lag_max_s, each["lag_max_ns"] / 1e9)
+            for name, count in each["failed_by_class"].items():
+                totals.failed_by_class[name] = totals.failed_by_class.get(name, 0) + count
+            totals.ttft_s += each["ttft_s"]
+        self.totals = totals
+        return self._reason_to_stop(counters["at_ns"])
+
+    def _reason_to_stop(self, at_ns: int) -> str | None:
+        stop, totals = self._stop, self.totals
+        if stop.max_errors is not None and totals.failed >= stop.max_errors:
+            return f"{totals.failed} errors reached max_errors {stop.max_errors}"
+        if stop.error_rate_above is None:
+            return None
+        history = self._history
+        history.append((at_ns, totals.failed, totals.ok + totals.failed))
+        since_ns = at_ns - round(stop.error_rate_for_s * 1e9)
+        while len(history) > 1 and history[1][0] <= since_ns:
+            history.popleft()
+        first_ns, failed, ended = history[0]
+        in_time = totals.ok + totals.failed - ended
+        if first_ns > since_ns or not in_time:
+            return None
+        rate = (totals.failed - failed) / in_time
+        if rate <= stop.error_rate_above:
+            return None
+        return (
+            f"error rate {rate:.1%} over {stop.error_rate_for_s:g} s exceeded "
+            f"{stop.error_rate_above:.1%}"
+        )
+
+
+def second_of(counters: dict[str, Any]) -> dict[str, Any]:
+    """A worker's second as the journal keeps it."""
+    ended = counters["ok"] + counters["failed"] + counters["dropped"] + counters["aborted"]
+    kept = {name: counters[name] for name in (*_SUMMED, "reconnects", "uncertain_first", "reads")}
+    return {
+        "at_ns": counters["at_ns"],
+        **kept,
+        "done": ended,
+        "lag_max_s": counters["lag_max_ns"] / 1e9,
+        "stall_max_s": counters["stall_max_ns"] / 1e9,
+        "clock_steps": counters["clock_steps"],
+        "cpu_s": counters["cpu_s"],
+    }
+
+
+def end_of(
+    fleet: FleetEnd, planned: dict[int, int | None], *, reason: str, cut: bool
+) -> dict[str, Any]:
+    """The content of end.json.
+
+    `planned`: requests of each worker's shard, None where only time bounds them.  With `cut` the
+    run was stopped before its plan was through, and what was not sent counts as aborted; a run
+    that reached its duration leaves later turns of its sessions undue, which were not planned
+    within it.  A worker that died has its unrecorded requests aborted.
+    """
+    sums = dict.fromkeys(("ok", "dropped", "aborted"), 0)
+    failed: dict[str, int] = {}
+    total: int | None = 0
+    not_due = 0
+    workers = []
+    for end in fleet.workers:
+        counters = end.counters or {}
+        for name in sums:
+            sums[name] += counters.get(name, 0)
+        for name, count in counters.get("failed_by_class", {}).items():
+            failed[name] = failed.get(name, 0) + count
+        shard = planned[end.worker]
+        recorded = sum(counters.get(name, 0) for name in (*sums, "failed"))
+        due = counters.get("due", 0)
+        if end.figures is None:
+            sums["aborted"] += (shard if shard is not None else due) - recorded
+        elif shard is not None and cut:
+            sums["aborted"] += shard - due
+        elif shard is not None:
+            not_due += shard - due
+        total = None if total is None or shard is None else total + shard
+        workers.append(_worker_end(end.worker, end.figures, counters, end))
+    return {
+        "reason": reason,
+        "start_ns": fleet.start_ns,
+        "end_ns": fleet.end_ns,
+        "planned": None if total is None else total - not_due,
+        "ok": sums["ok"],
+        "failed": failed,
+        "dropped": sums["dropped"],
+        "aborted": sums["aborted"],
+        "not_due": not_due,
+        "dead_workers": fleet.dead,
+        "client": {
+            "workers": workers,
+            "cpu_s": sum(each["cpu_s"] for each in workers if each["cpu_s"] is not None),
+        },
+    }
+
+
+def _worker_end(
+    worker: int, figures: dict[str, Any] | None, counters: dict[str, Any], end: Any
+) -> dict[str, Any]:
+    told = figures or {}
+    return {
+        "worker": worker,
+        "cpu_s": told.get("cpu_s"),
+        "wall_s": told.get("wall_s"),
+        "peak_rss_bytes": told.get("peak_rss_bytes"),
+        "loop_stall_max_s": end.stall_max_ns / 1e9,
+        "schedule_lag_max_s": end.lag_max_ns / 1e9,
+        "tokens": counters.get("output_tokens", 0),
+        "reads": counters.get("reads", 0),
+        "reconnects": counters.get("reconnects", 0),
+        "uncertain_first": counters.get("uncertain_first", 0),
+        "clock_steps": counters.get("clock_steps", 0),
+    }

@@ -1,0 +1,168 @@
+"""One connection of the wire transport: a non-blocking socket, perhaps TLS over it, one flight."""
+
+from __future__ import annotations
+
+import select
+import socket
+import ssl
+import struct
+
+import httptools
+
+from bench.load.flight import Flight
+
+SO_TIMESTAMPNS = 35  # asm-generic/socket.h; Python's socket module has no name for it
+_RTT_AND_RETRANSMITS = struct.Struct("68xI28xI")  # struct tcp_info, linux/tcp.h
+_READ = select.EPOLLIN | select.EPOLLRDHUP
+_READ_WRITE = _READ | select.EPOLLOUT
+
+
+class Connection:
+    """States: connecting, handshaking (TLS), idle, busy (a flight is on it), closed."""
+
+    __slots__ = (
+        "_epoll",
+        "_out",
+        "_retransmits",
+        "_tls",
+        "_tls_in",
+        "_tls_out",
+        "_wants_write",
+        "fd",
+        "flight",
+        "idle_since_ns",
+        "open",
+        "opened_ns",
+        "parser",
+        "recvmsg_into",
+        "served",
+        "sock",
+    )
+
+    def __init__(
+        self,
+        epoll: select.epoll,
+        family: int,
+        address: tuple[str, int],
+        context: ssl.SSLContext | None,
+        server_hostname: str,
+        now_ns: int,
+    ) -> None:
+        sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+        self.sock = sock
+        self.fd = sock.fileno()
+        self.recvmsg_into = sock.recvmsg_into
+        self.open = False
+        self.opened_ns = now_ns
+        self.idle_since_ns = now_ns
+        self.served = 0
+        self.flight: Flight | None = None
+        self.parser: httptools.HttpResponseParser | None = None
+        self._out = memoryview(b"")
+        self._retransmits = 0
+        self._tls: ssl.SSLObject | None = None
+        if context is not None:
+            self._tls_in, self._tls_out = ssl.MemoryBIO(), ssl.MemoryBIO()
+            self._tls = context.wrap_bio(
+                self._tls_in, self._tls_out, server_hostname=server_hostname
+            )
+        self._epoll = epoll
+        self._wants_write = True
+        sock.connect_ex(address)
+        epoll.register(self.fd, _READ_WRITE)
+
+    @property
+    def encrypted(self) -> bool:
+        return self._tls is not None
+
+    def on_writable(self) -> bool:
+        """Goes on with connecting or sending.
+
+        True once everything handed over is in the kernel.  Raises OSError, ssl.SSLError.
+        """
+        if not self.open and self._tls is None:
+            self._check_connected()
+            self.open = True
+        elif not self.open:
+            self._check_connected()
+            return self.handshake()
+        return self._flush()
+
+    def _check_connected(self) -> None:
+        if error := self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+            raise OSError(error, "connect")
+
+    def handshake(self) -> bool:
+        """A step of the TLS handshake; True when it is done and all is sent."""
+        assert self._tls is not None
+        try:
+            self._tls.do_handshake()
+            self.open = True
+        except ssl.SSLWantReadError:
+            pass
+        finally:
+            self._queue(self._tls_out.read())
+        return self._flush() and self.open
+
+    def _queue(self, ciphertext: bytes) -> None:
+        if ciphertext:
+            self._out = memoryview(bytes(self._out) + ciphertext)
+
+    def decrypt(self, ciphertext: memoryview) -> bytes:
+        """Plain bytes of what arrived; also takes the handshake on.  Raises ssl.SSLError."""
+        assert self._tls is not None
+        self._tls_in.write(ciphertext)
+        if not self.open:
+            self.handshake()
+            if not self.open:
+                return b""
+        parts: list[bytes] = []
+        try:
+            while part := self._tls.read(65536):
+                parts.append(part)
+        except ssl.SSLWantReadError:
+            pass
+        except ssl.SSLZeroReturnError:
+            pass
+        return b"".join(parts)
+
+    def start(self, flight: Flight) -> bool:
+        """Sends the flight's request; True when all of it is in the kernel.  Raises OSError."""
+        self.flight = flight
+        self.parser = httptools.HttpResponseParser(flight)
+        flight.connection_requests = self.served
+        if self._tls is None:
+            sent = self.sock.send(flight.request)
+            if sent == len(flight.request):
+                return True
+            self._out = memoryview(flight.request)[sent:]
+        else:
+            self._tls.write(flight.request)
+            self._queue(self._tls_out.read())
+        return self._flush()
+
+    def _flush(self) -> bool:
+        while self._out:
+            try:
+                sent = self.sock.send(self._out)
+            except BlockingIOError:
+                self._want_write(True)
+                return False
+            self._out = self._out[sent:]
+        self._want_write(False)
+        return True
+
+    def _want_write(self, wanted: bool) -> None:
+        if wanted != self._wants_write:
+            self._wants_write = wanted
+            self._epoll.modify(self.fd, _READ_WRITE if wanted else _READ)
+
+    def take_tcp_figures(self, flight: Flight) -> None:
+        """Round-trip time, and retransmits since the last request of this connection."""
+        figures = self.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104)
+        rtt_us, retransmits = _RTT_AND_RETRANSMITS.unpack(figures)
+        flight.rtt_ns = rtt_us * 1000
+        flight.retransmits = retransmits - self._retransmits
+        self._retransmits = retransmits

@@ -1,0 +1,225 @@
+"""One worker process: takes a job, warms up, waits for the start instant, replays, reports.
+
+It talks to its parent over one pipe with plain tuples, the first element naming what it is:
+to the parent `ready`, `second`, `end`, `error`; from it `start`, `stop`, `abort`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import os
+import resource
+import signal
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from multiprocessing.connection import Connection as Pipe
+from typing import Any, Protocol
+
+from bench.errors import BenchError
+from bench.load import http1
+from bench.load.dialects import openai
+from bench.load.pace import Counters, Pace
+from bench.load.portable import Portable
+from bench.load.replay import Replay, Sink
+from bench.load.wire import Wire
+from bench.model import Prompt, RequestStyle, Target, Turn, Workload
+
+FLUSH_S = 1.0
+_GIL_SWITCH_S = 0.0005
+
+
+class PartSink(Sink, Protocol):
+    def flush(self) -> object:
+        """Writes what was added since the last call; runs in a thread of its own."""
+
+    def close(self) -> None:
+        """Writes the rest."""
+
+
+class SinkSpec(Protocol):
+    """Picklable; opened once in each worker, so that each writes its own parts."""
+
+    def open(self, worker: int) -> PartSink: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Everything a worker needs, picklable."""
+
+    worker: int
+    workers: int
+    run_tag: str
+    target: Target
+    style: RequestStyle
+    pace: Pace
+    workload: Workload
+    sink: SinkSpec
+    warm_connections: int
+    spare_connections: int
+    transport: str = "wire"
+    sampling: Mapping[str, Any] = field(default_factory=dict)
+    cpu: int | None = None
+
+
+def run_worker(job: Job, pipe: Pipe) -> None:
+    """The worker process's main function."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
+    if job.cpu is not None:
+        os.sched_setaffinity(0, {job.cpu})
+    raise_file_limit()
+    try:
+        asyncio.run(_Worker(job, pipe).run())
+    except BenchError as error:
+        pipe.send(("error", error))
+    except BrokenPipeError:
+        sys.exit(1)  # the parent is gone; what was flushed is on disk
+
+
+def raise_file_limit() -> int:
+    """Lifts the soft limit of open files to the hard one; returns it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard
+
+
+class _Worker:
+    def __init__(self, job: Job, pipe: Pipe) -> None:
+        self._job = job
+        self._pipe = pipe
+        self._sink = job.sink.open(job.worker)
+        self._origin = http1.parse_origin(job.target.base_url)
+        self._path = openai.PATHS[job.target.endpoint]
+        self._head = http1.request_head(self._origin, self._path, job.target.headers)
+        render = self._render_wire if job.transport == "wire" else self._render_body
+        self._replay = Replay(
+            job.workload,
+            job.pace,
+            render,
+            self._sink,
+            run_tag=job.run_tag,
+            worker=job.worker,
+        )
+        self._started = asyncio.Event()
+        self._start_ns = 0
+        self._reported = Counters()
+        self._flush_error: BenchError | None = None
+
+    def _render_body(self, turn: Turn, prompt: Prompt, request_id: str) -> bytes:
+        job = self._job
+        return openai.encode(
+            job.target.endpoint, job.target.model, prompt, turn, job.style, job.sampling
+        )
+
+    def _render_wire(self, turn: Turn, prompt: Prompt, request_id: str) -> bytes:
+        return http1.request(self._head, request_id, self._render_body(turn, prompt, request_id))
+
+    async def run(self) -> None:
+        job, replay = self._job, self._replay
+        transport: Wire | Portable
+        if job.transport == "wire":
+            transport = Wire(job.target, self._origin, replay, spare=job.spare_connections)
+        else:
+            transport = Portable(job.target, self._origin, self._path, replay)
+        self._transport = transport
+        asyncio.get_running_loop().add_reader(self._pipe.fileno(), self._on_parent)
+        replay.prepare_ahead()
+        await transport.warm(job.warm_connections)
+        self._pipe.send(("ready", job.worker))
+        await self._started.wait()
+        gc.collect()
+        gc.freeze()
+        gc.disable()
+        sys.setswitchinterval(_GIL_SWITCH_S)
+        cpu_s, wall_ns = time.process_time(), time.monotonic_ns()
+        flusher = _Flusher(self._sink)
+        reporter = asyncio.create_task(self._report())
+        try:
+            await transport.run(self._start_ns)
+        finally:
+            reporter.cancel()
+            flusher.stop()
+            transport.close()
+        self._sink.close()
+        self._send_end(time.process_time() - cpu_s, time.monotonic_ns() - wall_ns, flusher)
+
+    def _send_end(self, cpu_s: float, wall_ns: int, flusher: _Flusher) -> None:
+        if flusher.error is not None:
+            self._pipe.send(("error", flusher.error))
+            return
+        self._send_second()
+        self._pipe.send(
+            (
+                "end",
+                self._job.worker,
+                {
+                    "cpu_s": cpu_s,
+                    "wall_s": wall_ns / 1e9,
+                    "peak_rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+                    "clock": self._transport.clock,
+                },
+            )
+        )
+
+    def _on_parent(self) -> None:
+        try:
+            message = self._pipe.recv()
+        except EOFError:
+            asyncio.get_running_loop().remove_reader(self._pipe.fileno())
+            self._sink.close()
+            os._exit(1)  # the parent is gone: no one would read the result
+        match message:
+            case ("start", start_ns):
+                self._start_ns = start_ns
+                self._started.set()
+            case ("stop",):
+                self._replay.stop(time.monotonic_ns())
+            case ("abort",):
+                self._replay.stop(time.monotonic_ns())
+                self._transport.abort()
+
+    async def _report(self) -> None:
+        """Once a second, on the run's own clock: what was done since the last time."""
+        second = 0
+        while True:
+            second += 1
+            await asyncio.sleep(max(0.0, self._start_ns / 1e9 + second - time.monotonic()))
+            self._send_second()
+
+    def _send_second(self) -> None:
+        counters = self._replay.counters
+        told = asdict(counters)
+        told["at_ns"] = time.monotonic_ns()
+        told["cpu_s"] = time.process_time()
+        counters.lag_max_ns = counters.stall_max_ns = counters.read_late_max_ns = 0
+        counters.ttft_s = []
+        with contextlib.suppress(BrokenPipeError):
+            self._pipe.send(("second", self._job.worker, told))
+
+
+class _Flusher:
+    """Writes the sink's parts once a second in a thread, away from the reading loop."""
+
+    def __init__(self, sink: PartSink) -> None:
+        self._sink = sink
+        self._over = threading.Event()
+        self.error: BenchError | None = None
+        self._thread = threading.Thread(target=self._run, name="flush", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        while not self._over.wait(FLUSH_S):
+            try:
+                self._sink.flush()
+            except BenchError as error:
+                self.error = error
+                return
+
+    def stop(self) -> None:
+        self._over.set()
+        self._thread.join()
