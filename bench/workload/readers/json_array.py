@@ -65,7 +65,11 @@ class _Window:
         self.next_character()
         while True:
             try:
-                value, self.at = self._json.raw_decode(self._text, self.at)
+                value, end = self._json.raw_decode(self._text, self.at)
+                # A number at the edge of the window may go on behind it.
+                if end == len(self._text) and isinstance(value, int | float) and self._grow():
+                    continue
+                self.at = end
                 return value
             except json.JSONDecodeError as wrong:
                 problem = str(wrong.msg)

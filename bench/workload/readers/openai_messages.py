@@ -52,7 +52,8 @@ def _read(source: Source) -> tuple[Blocks | None, Iterator[TraceRow]]:
 def _ticks_ns(timestamp: object) -> int:
     if isinstance(timestamp, str) and "-" in timestamp[1:]:
         return fields.instant_ns(timestamp, "timestamp")
-    return round(fields.number(timestamp, "timestamp") * 10**9)
+    # A float of seconds since 1970 is exact to no more than a microsecond.
+    return round(fields.number(timestamp, "timestamp") * 10**6) * 1000
 
 
 def _first(record: Mapping[str, Any], names: tuple[str, ...]) -> Any:
