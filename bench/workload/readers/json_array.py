@@ -49,6 +49,7 @@ class _Window:
         self._decode = codecs.getincrementaldecoder("utf-8-sig")().decode
         self._json = json.JSONDecoder()
         self._text = ""
+        self._ended = False
         self.at = 0
 
     def next_character(self) -> str:
@@ -58,16 +59,19 @@ class _Window:
                 self.at += 1
             if self.at < len(self._text):
                 return self._text[self.at]
-            if not self._grow():
+            if self._ended:
                 return ""
+            self._grow()
 
     def element(self, number: int) -> Any:
         self.next_character()
         while True:
             try:
                 value, end = self._json.raw_decode(self._text, self.at)
-                # A number at the edge of the window may go on behind it.
-                if end == len(self._text) and isinstance(value, int | float) and self._grow():
+                # A number at the edge of the window may go on behind it ("1", "1.", "1e+").
+                at_edge = end >= len(self._text) - 2 and isinstance(value, int | float)
+                if at_edge and not self._ended:
+                    self._grow()
                     continue
                 self.at = end
                 return value
@@ -77,13 +81,14 @@ class _Window:
                 unfinished = wrong.pos >= len(
                     self._text
                 ) - _EDGE_CHARACTERS or wrong.msg.startswith("Unterminated string")
-                if unfinished and self._grow():
+                if unfinished and not self._ended:
+                    self._grow()
                     continue
             except (RecursionError, ValueError) as wrong:
                 problem = str(wrong)
             raise TraceError(f"{self._name}: element {number}: {problem}") from None
 
-    def _grow(self) -> bool:
+    def _grow(self) -> None:
         """Read about as much as is held, so that a long element costs linear time."""
         self._text = self._text[self.at :]
         self.at = 0
@@ -96,4 +101,4 @@ class _Window:
             self._text += self._decode(chunk, not chunk)
         except UnicodeDecodeError as wrong:
             raise TraceError(f"{self._name}: not UTF-8: {wrong.reason}") from None
-        return bool(chunk)
+        self._ended = not chunk
