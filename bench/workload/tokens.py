@@ -17,7 +17,7 @@ from __future__ import annotations
 import asyncio
 import statistics
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -159,9 +159,9 @@ async def measured_vocabulary(
     )
 
 
-def calibration_prompts() -> tuple[tuple[int, str], ...]:
-    """(words, text) of the prompts whose `usage.prompt_tokens` `estimated_vocabulary` takes."""
-    words = candidate_words()[:WORDS_WANTED]
+def calibration_prompts(vocabulary: Vocabulary | None = None) -> tuple[tuple[int, str], ...]:
+    """(words, text) of prompts whose `usage.prompt_tokens` the two functions below take."""
+    words = vocabulary.words if vocabulary else candidate_words()[:WORDS_WANTED]
     return tuple((size, _sample(words, size, 0)) for size in CALIBRATION_WORDS)
 
 
@@ -190,6 +190,15 @@ def estimated_vocabulary(observed: Sequence[tuple[int, int]]) -> Vocabulary:
         overhead_tokens=max(0.0, overhead),
         error_fraction=off / sum(tokens for _, tokens in between) if between else None,
     )
+
+
+def with_overhead(vocabulary: Vocabulary, observed: Sequence[tuple[int, int]]) -> Vocabulary:
+    """The vocabulary with the overhead that (words, prompt tokens) of its own prompts show.
+
+    For a local tokenizer, which does not know the server's chat template.
+    """
+    rests = [tokens - vocabulary.tokens_per_word * words for words, tokens in observed]
+    return replace(vocabulary, overhead_tokens=max(0.0, statistics.median(rests)))
 
 
 def local_tokenizer(path: str | Path) -> Tokenize:
