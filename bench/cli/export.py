@@ -46,7 +46,7 @@ def command(run: Path, form: str, output: Path | None) -> None:
     table = flat_table(open_run(run))
     if output is None:
         try:
-            write(table, click.get_binary_stream("stdout"))
+            write(table, sys.stdout.buffer)
             sys.stdout.flush()
         except BrokenPipeError:  # the reader, such as head, has enough
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,4 +1,4 @@
-"""Append-only parts of a run folder: rows are collected in memory and written once a second.
+"""Parts of a run folder: rows are collected in memory and written once a second.
 
 `add` is called from the load loop and only appends; `flush` is called from another thread.  Neither
 waits for the other: rows are taken from a deque, whose ends are safe to use from two threads, and
@@ -35,6 +35,9 @@ from bench.record.redact import redact_text
 
 _SLICE_ROWS = 64
 _LET_GO_S = 100e-6
+_FULL_EXCHANGES = 500
+_FULL_SAMPLES = 20_000
+_FULL_BYTES = 2_000_000
 _FIELDS = tuple(REQUESTS.field(name) for name in SCALARS)
 _ERROR_TEXT = SCALARS.index("error_text")
 
@@ -63,10 +66,10 @@ class RequestParts:
     """Exchanges of one worker, written as `requests/part-<worker>-<number>.parquet`."""
 
     def __init__(self, folder: Path, worker: int, secrets: tuple[str, ...] = ()) -> None:
-        self._unfit: Counter[str] = Counter()
-        self._files = _PartFiles(folder / "requests", f"part-{worker:03d}")
         self._rows: deque[Exchange] = deque()
-        self._unwritten: list[pa.RecordBatch] = []
+        self._files = _GrowingParts(
+            folder / "requests", f"part-{worker:03d}", REQUESTS_ENCODING, _FULL_EXCHANGES
+        )
         self._secrets = secrets
         self._writing = Lock()
         _warm_up()
@@ -76,24 +79,15 @@ class RequestParts:
         self._rows.append(exchange)
 
     def flush(self) -> int:
-        """Write what was added before the call as one part; the number of rows written.
+        """Write what was added before the call; the number of rows written.
 
         Raises NotValidError when the disk refuses; the rows are kept for the next attempt.
         """
         with self._writing:
             for rows in _slices(self._rows):
-                self._unwritten.append(_batch(rows, self._secrets, self._unfit))
+                self._files.grow(_batch(rows, self._secrets, self._files.unfit))
                 time.sleep(_LET_GO_S)
-            if not self._unwritten:
-                return 0
-            table = pa.Table.from_batches(self._unwritten)
-            if self._unfit:
-                unfit = {"unfit": json.dumps(self._unfit)}
-                table = table.replace_schema_metadata({**REQUESTS.metadata, **unfit})
-            self._files.write(table, REQUESTS_ENCODING)
-            self._unwritten.clear()
-            self._unfit.clear()
-            return int(table.num_rows)
+            return self._files.write()
 
     def close(self) -> None:
         """Write the rest."""
@@ -104,9 +98,8 @@ class ServerParts:
     """What servers and exporters said of themselves, as `server/part-<number>.parquet`."""
 
     def __init__(self, folder: Path) -> None:
-        self._files = _PartFiles(folder / "server", "part")
         self._samples: deque[ServerSample] = deque()
-        self._unwritten: list[pa.RecordBatch] = []
+        self._files = _GrowingParts(folder / "server", "part", SERVER_ENCODING, _FULL_SAMPLES)
         self._writing = Lock()
 
     def add(self, samples: Iterable[ServerSample]) -> None:
@@ -114,45 +107,65 @@ class ServerParts:
         self._samples.extend(samples)
 
     def flush(self) -> int:
-        """Write what was added before the call as one part; the number of samples written.
+        """Write what was added before the call; the number of samples written.
 
         Raises NotValidError when the disk refuses; the samples are kept for the next attempt.
         """
         with self._writing:
             for samples in _slices(self._samples):
-                self._unwritten.append(_server_batch(samples))
+                self._files.grow(_server_batch(samples))
                 time.sleep(_LET_GO_S)
-            if not self._unwritten:
-                return 0
-            table = pa.Table.from_batches(self._unwritten)
-            self._files.write(table, SERVER_ENCODING)
-            self._unwritten.clear()
-            return int(table.num_rows)
+            return self._files.write()
 
     def close(self) -> None:
         """Write the rest."""
         self.flush()
 
 
-class _PartFiles:
-    """The numbered files of one writer; a number is never used twice."""
+class _GrowingParts:
+    """The numbered files of one writer.
 
-    def __init__(self, folder: Path, prefix: str) -> None:
+    Writing replaces the newest part by a longer one until it is full, so that an hour of a slow
+    run is some dozens of files and not 3,600, and what is rewritten each second stays small.
+    """
+
+    def __init__(self, folder: Path, prefix: str, encoding: dict[str, Any], full_rows: int) -> None:
         folder.mkdir(parents=True, exist_ok=True)
+        self.unfit: Counter[str] = Counter()
         self._folder = folder
         self._prefix = prefix
+        self._encoding = encoding
+        self._full_rows = full_rows
         numbers = [int(path.stem.rpartition("-")[2]) for path in folder.glob(f"{prefix}-*.parquet")]
-        self._next = max(numbers, default=-1) + 1
+        self._number = max(numbers, default=-1) + 1
+        self._batches: list[pa.RecordBatch] = []
+        self._unwritten = 0
 
-    def write(self, table: pa.Table, encoding: dict[str, Any]) -> Path:
-        path = self._folder / f"{self._prefix}-{self._next:06d}.parquet"
+    def grow(self, batch: pa.RecordBatch) -> None:
+        self._batches.append(batch)
+        self._unwritten += batch.num_rows
+
+    def write(self) -> int:
+        """Write the newest part with all it has; the number of rows that are new in it."""
+        if not self._unwritten:
+            return 0
+        table = pa.Table.from_batches(self._batches).combine_chunks()
+        self._batches = table.to_batches()
+        if self.unfit:
+            unfit = {"unfit": json.dumps(self.unfit)}
+            table = table.replace_schema_metadata({**table.schema.metadata, **unfit})
+        path = self._folder / f"{self._prefix}-{self._number:06d}.parquet"
         try:
             with whole_file(path) as temporary:
-                pq.write_table(table, temporary, **encoding)
+                pq.write_table(table, temporary, **self._encoding)
         except OSError as error:
             raise disk_error(error, path) from error
-        self._next += 1
-        return path
+        written, self._unwritten = self._unwritten, 0
+        if table.num_rows >= self._full_rows or table.nbytes >= _FULL_BYTES:
+            self._number += 1
+            self._batches.clear()
+            self.unfit.clear()
+        return written
 
 
 def _warm_up() -> None:
@@ -166,10 +179,12 @@ def _warm_up() -> None:
     pq.write_table(table, pa.BufferOutputStream(), **REQUESTS_ENCODING)
 
 
-def write_part(folder: Path, worker: int, table: pa.Table) -> Path:
+def write_part(folder: Path, worker: int, table: pa.Table) -> None:
     """Write a table that has the columns of `REQUESTS` as the worker's next part."""
-    files = _PartFiles(folder / "requests", f"part-{worker:03d}")
-    return files.write(table, REQUESTS_ENCODING)
+    files = _GrowingParts(folder / "requests", f"part-{worker:03d}", REQUESTS_ENCODING, 1)
+    for batch in table.to_batches():
+        files.grow(batch)
+    files.write()
 
 
 def _slices(rows: deque[_Row]) -> Iterator[list[_Row]]:

@@ -25,6 +25,13 @@ from bench.record.columns import CATEGORIES, EVENTS, REQUESTS, SCALARS, SCHEMA_V
 
 _EVENTS_AT_A_TIME = 1_000_000
 _SERVER_WORDS = ("source", "name", "labels.key_value.key", "labels.key_value.value")
+_WORDS = pa.dictionary(pa.int32(), pa.string())
+_SCALAR_SCHEMA = pa.schema(
+    [
+        REQUESTS.field(name).with_type(_WORDS) if name in CATEGORIES else REQUESTS.field(name)
+        for name in SCALARS
+    ]
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,20 +44,21 @@ class Part:
 
 
 def read_scalars(folder: Path, defects: Counter[str]) -> tuple[tuple[Part, ...], pa.Table]:
-    """The parts of `requests/` and their scalar columns, rows in the order of the parts."""
-    schema = pa.schema([REQUESTS.field(name) for name in SCALARS])
+    """The parts of `requests/` and their scalar columns, rows in the order of the parts.
+
+    Columns of `CATEGORIES` are dictionaries, unified over the parts.
+    """
     parts, tables = [], []
     for file, path in _part_files(folder, defects, CATEGORIES):
+        stored = file.schema_arrow
         with _reading(path):
-            table = file.read(columns=[n for n in SCALARS if n in file.schema_arrow.names])
-        tables.append(_conformed(table, schema, path))
-        parts.append(Part(path, table.num_rows, _event_count(file)))
-        unfit = (file.schema_arrow.metadata or {}).get(b"unfit")
+            table = file.read([n for n in SCALARS if n in stored.names], use_threads=False)
+        tables.append(_conformed(table, path))
+        parts.append(Part(path, table.num_rows, _event_count(file, stored.names)))
+        unfit = (stored.metadata or {}).get(b"unfit")
         defects["unfit_values"] += sum(json.loads(unfit).values()) if unfit else 0
-    words = pa.dictionary(pa.int32(), pa.string())
-    for name in CATEGORIES:
-        schema = schema.set(schema.get_field_index(name), pa.field(name, words))
-    return tuple(parts), pa.concat_tables(tables or [schema.empty_table()]).unify_dictionaries()
+    table = pa.concat_tables(tables or [_SCALAR_SCHEMA.empty_table()])
+    return tuple(parts), table.unify_dictionaries()
 
 
 def event_batches(parts: Sequence[Part]) -> Iterator[tuple[pa.ListArray, pa.ListArray]]:
@@ -176,25 +184,26 @@ def newer_schema(path: Path, version: int) -> RunFolderError:
     )
 
 
-def _conformed(table: pa.Table, schema: pa.Schema, path: Path) -> pa.Table:
+def _conformed(table: pa.Table, path: Path) -> pa.Table:
     """The table with the columns of the present schema; null where an older one had none."""
+    if table.schema.equals(_SCALAR_SCHEMA):
+        return table.replace_schema_metadata()
     columns = []
-    for field in schema:
+    for field in _SCALAR_SCHEMA:
         if field.name in table.column_names:
-            column = table[field.name]
-            columns.append(column if field.name in CATEGORIES else column.cast(field.type))
+            columns.append(table[field.name].cast(field.type))
         elif field.nullable:
             columns.append(pa.nulls(table.num_rows, field.type))
         else:
             raise RunFolderError(
                 f"{path} lacks the column {field.name}", "the file was not written by this project"
             )
-    return pa.table(columns, names=schema.names)
+    return pa.table(columns, schema=_SCALAR_SCHEMA)
 
 
-def _event_count(file: pq.ParquetFile) -> int:
+def _event_count(file: pq.ParquetFile, names: list[str]) -> int:
     """Token events of a part, from its footer; an empty list counts as one."""
-    column = file.schema_arrow.names.index(EVENTS[0])
+    column = names.index(EVENTS[0])
     groups = range(file.metadata.num_row_groups)
     return sum(file.metadata.row_group(group).column(column).num_values for group in groups)
 
