@@ -1,0 +1,243 @@
+"""Cache hit rate in three views of one window, reconciled and never merged (metric system §4)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from bench.judge.metric import (
+    Absence,
+    Kind,
+    Measured,
+    Metric,
+    Reading,
+    Text,
+    absent,
+    column,
+    exact,
+)
+from bench.judge.stats import Floats, nearest_rank, ratio_of_sums
+
+_NOTABLE = 0.01
+_FULL_KV = 0.95
+_SHARES: tuple[tuple[str, float, float], ...] = (
+    ("0", -math.inf, 0.0),
+    ("0–50 %", 0.0, 0.5),
+    ("50–90 %", 0.5, 0.9),
+    ("> 90 %", 0.9, math.inf),
+)
+
+
+def cache_ceiling(measured: Measured) -> Reading:
+    if math.isnan(measured.ceiling_fraction):
+        return absent(Absence.NOT_STATED)
+    return exact(measured.ceiling_fraction, len(measured.requests))
+
+
+def cache_client(measured: Measured) -> Reading:
+    """Over the requests whose usage states both; a server that states no hits is not at 0."""
+    cached, prompt = _usage(measured)
+    if not len(prompt):
+        return absent(Absence.NOT_STATED)
+    return Reading(ratio_of_sums(cached, prompt, measured.confidence))
+
+
+def cache_server(measured: Measured) -> Reading:
+    return _server_rate(measured, "cache_hit_tokens", "cache_queried_tokens")
+
+
+def cache_server_external(measured: Measured) -> Reading:
+    return _server_rate(measured, "external_hit_tokens", "external_queried_tokens")
+
+
+def _server_rate(measured: Measured, hit_series: str, queried_series: str) -> Reading:
+    """A server with its cache switched off counts no queries: absent, which is not 0."""
+    hits = measured.server.increase(hit_series).value
+    queried = measured.server.increase(queried_series).value
+    if hits is None or queried is None:
+        return absent(Absence.NOT_SCRAPED)
+    if queried <= 0:
+        return absent(Absence.NOT_STATED)
+    return exact(hits / queried, round(queried))
+
+
+def _usage(measured: Measured) -> tuple[Floats, Floats]:
+    """Cached and prompt tokens of the window's requests that state both, in order of time."""
+    cached = column(measured.requests, "cached_tokens")
+    prompt = column(measured.requests, "prompt_tokens")
+    both = measured.ok & ~np.isnan(cached) & (prompt > 0)
+    return cached[both], prompt[both]
+
+
+def views(measured: Measured, values: Mapping[str, Reading]) -> dict[str, Any]:
+    """The `cache` part of summary.json.
+
+    `ceiling`, `client`, `server` as fractions or None, their differences, the reasons that this
+    run gives for them, tiers where the server tells them apart, and TTFT by share of cached prompt.
+    """
+    view = {name: _number(values[f"cache_{name}"]) for name in ("ceiling", "client", "server")}
+    gaps = {
+        f"{a}_minus_{b}": _finite(
+            values[f"cache_{a}"].estimate.value - values[f"cache_{b}"].estimate.value
+        )
+        for a, b in (("ceiling", "client"), ("client", "server"), ("ceiling", "server"))
+    }
+    return {
+        **view,
+        **gaps,
+        "client_low": _finite(values["cache_client"].estimate.low),
+        "client_high": _finite(values["cache_client"].estimate.high),
+        "external": _number(values["cache_server_external"]),
+        "tiers_tokens": measured.server.increase_by("cached_tokens_by_tier", "source"),
+        "reasons": [text.as_json() for text in _reasons(measured, values, gaps)],
+        "ttft_by_share": ttft_by_share(measured),
+    }
+
+
+def ttft_by_share(measured: Measured) -> list[dict[str, Any]]:
+    """TTFT of the requests that ended well, by which share of their prompt was cached."""
+    frame = measured.requests
+    prompt = column(frame, "prompt_tokens")
+    share = column(frame, "cached_tokens") / np.where(prompt > 0, prompt, np.nan)
+    ttft = column(frame, "ttft_s")
+    rows = []
+    for label, above, to in _SHARES:
+        inside = measured.ok & (share > above) & (share <= to) & np.isfinite(ttft)
+        ordered = np.sort(ttft[inside])
+        rows.append(
+            {
+                "share": label,
+                "n": len(ordered),
+                "p50_s": _finite(nearest_rank(ordered, 0.5)),
+                "p99_s": _finite(nearest_rank(ordered, 0.99)),
+            }
+        )
+    return rows
+
+
+def _reasons(
+    measured: Measured, values: Mapping[str, Reading], gaps: Mapping[str, float | None]
+) -> list[Text]:
+    """What in this run explains that the views differ or that one is absent."""
+    found = []
+    if values["cache_client"].absent:
+        found.append(
+            Text(
+                "响应的 usage 中没有 cached_tokens：服务端未给出，不等于命中率为 0。",
+                "The responses state no cached_tokens, which is not a hit rate of 0.",
+            )
+        )
+    ours = float(np.nansum(column(measured.requests, "prompt_tokens")))
+    theirs = measured.server.increase("prompt_tokens").value
+    if theirs is not None and ours and theirs > ours * (1 + _NOTABLE):
+        found.append(
+            Text(
+                f"其他流量：服务端处理了 {theirs:,.0f} 个输入 Token，本次窗口发送 {ours:,.0f} 个。",
+                f"Other traffic: the server took {theirs:,.0f} prompt tokens, "
+                f"this window sent {ours:,.0f}.",
+            )
+        )
+    if (gaps["ceiling_minus_client"] or 0) > _NOTABLE:
+        found += _why_under_ceiling(measured)
+    if (gaps["ceiling_minus_client"] or 0) < -_NOTABLE:
+        found.append(
+            Text(
+                "命中率高于上限：缓存在运行前已有内容，或窗口从计划中途开始。",
+                "Hits above the ceiling: the cache held content before the run, "
+                "or the window starts inside the plan.",
+            )
+        )
+    return found
+
+
+def _why_under_ceiling(measured: Measured) -> list[Text]:
+    found = []
+    if measured.window.cut_head_s == 0:
+        found.append(
+            Text(
+                "窗口包含预热：缓存从空开始填充。", "Warm-up is inside the window: the cache fills."
+            )
+        )
+    usage = [t.values[np.isfinite(t.values)] for t in measured.server.gauge("kv_usage_fraction")]
+    peak = max((float(values.max()) for values in usage if len(values)), default=math.nan)
+    if peak >= _FULL_KV:
+        found.append(
+            Text(f"逐出：KV 缓存使用率达到 {peak:.0%}。", f"Eviction: KV usage reached {peak:.0%}.")
+        )
+    elif not math.isnan(peak):
+        found.append(
+            Text(
+                f"KV 缓存使用率最高 {peak:.0%}，不是逐出：检查路由、前缀盐值或块取整。",
+                f"KV usage peaked at {peak:.0%}, so not eviction: "
+                "look at routing, prompt salt, block rounding.",
+            )
+        )
+    preempted = measured.server.increase("preemptions").value
+    if preempted:
+        found.append(
+            Text(f"发生 {preempted:,.0f} 次抢占。", f"{preempted:,.0f} requests were preempted.")
+        )
+    return found
+
+
+def _number(reading: Reading) -> float | None:
+    return _finite(reading.estimate.value)
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+CACHE: tuple[Metric, ...] = (
+    Metric(
+        name="cache_ceiling",
+        title_zh="缓存命中率上限",
+        title_en="Cache hit ceiling",
+        unit="fraction",
+        formula="tokens of the longest prefix seen before / input tokens, infinite cache",
+        applies_to="plans that know their content (main phase of the whole plan)",
+        direction="none",
+        source="§7.4.1, §13; metric system §4",
+        run=cache_ceiling,
+        kind=Kind.EXACT,
+    ),
+    Metric(
+        name="cache_client",
+        title_zh="缓存命中率（响应）",
+        title_en="Cache hit rate, client view",
+        unit="fraction",
+        formula="Σ cached_tokens / Σ prompt_tokens over the same requests",
+        applies_to="responses whose usage states both",
+        direction="higher",
+        source="§7.4.1, §13, §4.3.2.3",
+        run=cache_client,
+        kind=Kind.RATE,
+    ),
+    Metric(
+        name="cache_server",
+        title_zh="缓存命中率（服务端）",
+        title_en="Cache hit rate, server view",
+        unit="fraction",
+        formula="Δ hit tokens / Δ queried tokens over the window's scrapes",
+        applies_to="servers that count them",
+        direction="higher",
+        source="§7.4.1, §13, §4.3.2.3",
+        run=cache_server,
+        kind=Kind.EXACT,
+    ),
+    Metric(
+        name="cache_server_external",
+        title_zh="外部缓存命中率（服务端）",
+        title_en="Outer cache hit rate, server view",
+        unit="fraction",
+        formula="Δ hit tokens / Δ queried tokens of the outer KV tier over the window's scrapes",
+        applies_to="servers with an outer KV tier",
+        direction="higher",
+        source="§4.3.2.3",
+        run=cache_server_external,
+        kind=Kind.EXACT,
+    ),
+)

@@ -1,0 +1,137 @@
+"""What the servers said of themselves, read by neutral series names over a window."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+
+from bench.judge.stats import Floats
+from bench.judge.window import Window
+from bench.model import ServerSample
+from bench.servers.families import families_by_metrics
+from bench.servers.family import Kind, ResolvedSeries, resolve_all
+from bench.servers.series import Increase, counter_delta, restarts, tracks, window_delta
+from bench.servers.telemetry import exporters_by_metrics
+
+_NS_PER_S = 1_000_000_000
+
+
+class ServerView:
+    """The scrapes of a run around a window.
+
+    Of each source it keeps the scrapes from the last one at or before the window's start to the
+    first one at or after its end, so that increases cover the window.
+    """
+
+    def __init__(self, scrapes: pd.DataFrame, window: Window) -> None:
+        self._scrapes = _around(scrapes, window)
+
+    @cached_property
+    def resolved(self) -> Mapping[str, ResolvedSeries]:
+        """Which neutral series the sources have, and under which name."""
+        names = frozenset(self._scrapes["name"].unique().tolist())
+        return resolve_all((*families_by_metrics(names), *exporters_by_metrics(names)), names)
+
+    def increase(self, series: str) -> Increase:
+        """How much a counter grew, over all sources and label sets; None where not scraped."""
+        found = self.resolved.get(series)
+        if found is None:
+            return Increase(None)
+        grown = window_delta(self._samples(found.name), found.name, found.where)
+        return Increase(None if grown.value is None else grown.value * found.scale, grown.resets)
+
+    def increase_by(self, series: str, label: str) -> dict[str, float]:
+        """A counter's increase for each value of a label; empty where not scraped."""
+        found = self.resolved.get(series)
+        if found is None:
+            return {}
+        samples = self._samples(found.name)
+        values = {dict(sample.labels).get(label, "") for sample in samples} - {""}
+        grown = {
+            value: window_delta(samples, found.name, {**found.where, label: (value,)}).value
+            for value in sorted(values)
+        }
+        return {value: delta * found.scale for value, delta in grown.items() if delta is not None}
+
+    def increase_per_replica(self, series: str) -> list[float]:
+        """A counter's increase for each replica: a source, or an `engine` label of one."""
+        found = self.resolved.get(series)
+        if found is None:
+            return []
+        grown: dict[tuple[str, str], float] = {}
+        for (source, labels), track in tracks(
+            self._samples(found.name), found.name, found.where
+        ).items():
+            replica = (source, dict(labels).get("engine", ""))
+            more = counter_delta(sample.value for sample in track).value
+            if more is not None:
+                grown[replica] = grown.get(replica, 0.0) + more
+        return [grown[replica] for replica in sorted(grown)]
+
+    def gauge(self, series: str) -> list[Gauge]:
+        """A gauge's readings, one entry for each source and label set."""
+        found = self.resolved.get(series)
+        if found is None or found.kind is not Kind.GAUGE:
+            return []
+        sampled = tracks(self._samples(found.name), found.name, found.where)
+        return [
+            Gauge(
+                source,
+                dict(labels),
+                np.array([sample.at_ns / _NS_PER_S for sample in track]),
+                np.array([sample.value * found.scale for sample in track]),
+            )
+            for (source, labels), track in sampled.items()
+        ]
+
+    def restarts(self) -> int | None:
+        """How often a counter fell or a process start time changed; None where nothing tells."""
+        counters = [s for s in self.resolved.values() if s.kind is Kind.COUNTER]
+        grown = [window_delta(self._samples(s.name), s.name, s.where) for s in counters]
+        start = self.resolved.get("process_start_s")
+        if start is None and all(g.value is None for g in grown):
+            return None
+        changed = restarts(self._samples(start.name), start.name) if start else 0
+        return max([changed, *(g.resets for g in grown)])
+
+    def _samples(self, name: str) -> list[ServerSample]:
+        rows = self._scrapes[(self._scrapes["name"] == name).to_numpy()]
+        return [
+            ServerSample(round(at_s * _NS_PER_S), source, name, dict(labels), value)
+            for at_s, source, labels, value in zip(
+                rows["at_s"], rows["source"], rows["labels"], rows["value"], strict=True
+            )
+        ]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Gauge:
+    """Readings of one source and label set: instants after the run's start, and values."""
+
+    source: str
+    labels: Mapping[str, str]
+    at_s: Floats
+    values: Floats
+
+    @property
+    def mean(self) -> float:
+        """Mean of the finite readings; NaN without any."""
+        finite = self.values[np.isfinite(self.values)]
+        return float(finite.mean()) if len(finite) else math.nan
+
+
+def _around(scrapes: pd.DataFrame, window: Window) -> pd.DataFrame:
+    kept = np.zeros(len(scrapes), np.bool_)
+    at_s = scrapes["at_s"].to_numpy(np.float64)
+    for source in scrapes["source"].unique():
+        mine = (scrapes["source"] == source).to_numpy()
+        times = np.unique(at_s[mine])
+        first = times[max(int(np.searchsorted(times, window.start_s, side="right")) - 1, 0)]
+        last = times[min(int(np.searchsorted(times, window.end_s)), len(times) - 1)]
+        kept |= mine & (at_s >= first) & (at_s <= last)
+    return scrapes[kept]

@@ -1,0 +1,214 @@
+"""Statistics of one run: exact quantiles, intervals that allow for correlation, the steady window.
+
+Requests of one run are correlated (they share queues and batches), so no interval here takes them
+for independent: proportions use an effective sample size, means and rates use batch means.
+
+Sources
+    nearest rank       Hyndman & Fan, "Sample Quantiles in Statistical Packages", Am. Stat. 50
+                       (1996), definition 1.
+    exact binomial     Clopper & Pearson, Biometrika 26 (1934); with an effective sample size:
+                       Korn & Graubard, Survey Methodology 24 (1998).
+    batch means        Schmeiser, "Batch Size Effects in the Analysis of Simulation Output",
+                       Oper. Res. 30 (1982): 10 to 30 batches.
+    correlated batches the factor (1 + r) / (1 - r) for lag-1 correlation r of the batch means:
+                       Tafazzoli, Steiger & Wilson, "N-Skart", IEEE Trans. Autom. Control 56 (2011).
+    ratio of sums      Cochran, "Sampling Techniques" (1977), §6.3, linearised over batches.
+    steady window      MSER-5: White, Simulation 69 (1997); Spratt (1998); at most half is cut.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.judge.special import beta_quantile, t_quantile
+
+Floats = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+
+BATCHES = 20
+FEW_BATCHES = 10
+_MAX_LAG_CORRELATION = 0.9
+_MSER_BATCH = 5
+_MSER_MIN_BATCHES = 8
+_QUANTILE_SCALE = 10**6
+_MAX_ADVICE = 10**9
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A number with its interval.  NaN where unknown; `n` is what it was made from."""
+
+    value: float
+    low: float = math.nan
+    high: float = math.nan
+    n: int = 0
+
+
+UNKNOWN = Estimate(math.nan)
+
+
+def rank_of(q: float, n: int) -> int:
+    """1-based nearest rank of quantile `q` in `n` values: ceil(q n), in integer arithmetic."""
+    return max(1, -(-round(q * _QUANTILE_SCALE) * n // _QUANTILE_SCALE))
+
+
+def nearest_rank(ascending: NDArray[np.floating], q: float) -> float:
+    """Quantile of already sorted values (no NaN); NaN when there are none."""
+    n = len(ascending)
+    return float(ascending[rank_of(q, n) - 1]) if n else math.nan
+
+
+def quantiles(values: Floats, qs: Sequence[float]) -> list[float]:
+    """Exact nearest-rank quantiles of unsorted values; NaN values are left out, +inf is ranked."""
+    ascending = np.sort(values[~np.isnan(values)])
+    return [nearest_rank(ascending, q) for q in qs]
+
+
+def clopper_pearson(good: float, n: float, confidence: float) -> tuple[float, float]:
+    """Exact two-sided interval of a proportion; `good` and `n` may be effective, so real numbers.
+
+    (0, 1) when n is 0.
+    """
+    if n <= 0:
+        return 0.0, 1.0
+    tail = (1 - confidence) / 2
+    bad = n - good
+    low = float(beta_quantile(tail, good, bad + 1)) if good > 0 else 0.0
+    high = float(beta_quantile(1 - tail, good + 1, bad)) if bad > 0 else 1.0
+    return low, high
+
+
+def _batches_for(n: int) -> int:
+    """How many batches a series of `n` values gives; 0 when it is too short for any."""
+    if n >= 2 * BATCHES:
+        return BATCHES
+    return FEW_BATCHES if n >= FEW_BATCHES else 0
+
+
+def _means(values: Floats, batches: int) -> Floats:
+    """Means of `batches` equal runs of consecutive values; what is left over at the end is cut."""
+    size = len(values) // batches
+    means: Floats = values[: size * batches].reshape(batches, size).mean(axis=1)
+    return means
+
+
+def _correlation_factor(means: Floats) -> float:
+    """(1 + r) / (1 - r) for the lag-1 correlation r of batch means, at least 1."""
+    centred = means - means.mean()
+    square = float(centred @ centred)
+    if square <= 0:
+        return 1.0
+    r = float(centred[1:] @ centred[:-1]) / square
+    r = min(max(r, 0.0), _MAX_LAG_CORRELATION)
+    return (1 + r) / (1 - r)
+
+
+def batch_means(series: Floats, confidence: float) -> Estimate:
+    """Mean of a series in time order (no NaN), with a Student-t interval over its batches.
+
+    The interval is unknown for fewer than 10 values.
+    """
+    n = len(series)
+    if n == 0:
+        return UNKNOWN
+    mean = float(series.mean())
+    batches = _batches_for(n)
+    if not batches:
+        return Estimate(mean, n=n)
+    means = _means(series, batches)
+    error = math.sqrt(float(means.var(ddof=1)) * _correlation_factor(means) / batches)
+    half = t_quantile((1 + confidence) / 2, batches - 1) * error
+    return Estimate(mean, mean - half, mean + half, n)
+
+
+def ratio_of_sums(part: Floats, whole: Floats, confidence: float) -> Estimate:
+    """sum(part) / sum(whole) of pairs in time order (no NaN), interval by linearised batch means.
+
+    Unknown where the whole sums to 0.
+    """
+    total = float(whole.sum())
+    if total <= 0:
+        return UNKNOWN
+    ratio = float(part.sum()) / total
+    residual = batch_means(part - ratio * whole, confidence)
+    half = (residual.high - residual.value) / (total / len(whole))
+    return Estimate(ratio, ratio - half, ratio + half, len(whole))
+
+
+def design_effect(flags: Flags) -> float:
+    """How many correlated flags (in time order) tell as much as one independent one; at least 1.
+
+    The variance of batch means of the flags over what independent flags would have.
+    """
+    n = len(flags)
+    share = float(flags.mean()) if n else 0.0
+    batches = _batches_for(n)
+    if not batches or share in (0.0, 1.0):
+        return 1.0
+    means = _means(flags.astype(np.float64), batches)
+    size = n // batches
+    effect = float(means.var(ddof=1)) * _correlation_factor(means) * size / (share * (1 - share))
+    return max(1.0, effect)
+
+
+def proportion(flags: Flags, confidence: float, effect: float | None = None) -> Estimate:
+    """Share of true flags (in time order) with the exact interval on the effective sample size.
+
+    `effect` is the design effect where the caller knows it better; `n` of the answer is len(flags).
+    """
+    n = len(flags)
+    if n == 0:
+        return UNKNOWN
+    share = float(flags.mean())
+    effective = n / (design_effect(flags) if effect is None else effect)
+    low, high = clopper_pearson(share * effective, effective, confidence)
+    return Estimate(share, low, high, n)
+
+
+def more_needed(share: float, required: float, effective: float, confidence: float) -> float:
+    """Effective samples to add before a proportion that stays at `share` is decided.
+
+    0 when it is decided already; inf when `share` equals `required`, which no number decides.
+    """
+    if share == required or math.isnan(share):
+        return math.inf
+
+    def decided(n: float) -> bool:
+        low, high = clopper_pearson(share * n, n, confidence)
+        return low >= required or high < required
+
+    if decided(effective):
+        return 0.0
+    upper = max(2 * effective, 2.0)
+    while not decided(upper):
+        upper *= 2
+        if upper > _MAX_ADVICE:
+            return math.inf
+    lower = effective
+    while upper - lower > 1:
+        middle = (lower + upper) / 2
+        lower, upper = (lower, middle) if decided(middle) else (middle, upper)
+    return math.ceil(upper - effective)
+
+
+def mser5(series: Floats) -> int:
+    """How many leading values of a series to cut as warm-up (MSER-5); 0 for fewer than 40 values.
+
+    The cut d, a multiple of 5 up to half the series, with the least sum of squares about the mean
+    of what remains divided by the square of how many batches remain.
+    """
+    batches = len(series) // _MSER_BATCH
+    if batches < _MSER_MIN_BATCHES:
+        return 0
+    means = _means(series[: batches * _MSER_BATCH], batches)
+    tail = means[::-1]
+    count = np.arange(1, batches + 1)
+    total, squares = np.cumsum(tail), np.cumsum(tail**2)
+    spread = np.maximum(squares - total**2 / count, 0.0)
+    score = (spread / count**2)[::-1]
+    return int(np.argmin(score[: batches // 2 + 1])) * _MSER_BATCH
