@@ -233,8 +233,9 @@ class Recipe(StrictModel):
 
     def in_folder(self, folder: Path) -> Recipe:
         """The recipe with its relative paths counted from `folder`."""
-        self._folder = folder
-        return self
+        placed = self.model_copy()
+        placed._folder = folder
+        return placed
 
     def path_of(self, written: str) -> Path:
         """A path of the recipe, made absolute or relative to the working directory."""
