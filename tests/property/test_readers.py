@@ -11,10 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bench.errors import TraceError
 from bench.model import TraceRow
 from bench.workload.ceiling import CacheCeiling
 from bench.workload.fit import Fit, fit
-from bench.workload.readers import Blocks, TraceReading, read
+from bench.workload.readers import FORMATS, Blocks, ReadOptions, TraceReading, read
 from bench.workload.readers.json_array import json_elements
 from bench.workload.readers.native import write_native
 
@@ -166,6 +167,48 @@ class Dribble(io.RawIOBase):
         step = self._sizes.pop(0) if self._sizes else len(self._content)
         piece, self._content = self._content[:step], self._content[step:]
         return piece
+
+
+VALID = [
+    b'{"format": "bench-trace", "schema": 1}\n{"input_tokens": 5, "messages": [{"role": "u"}]}\n',
+    b'{"timestamp": 0, "input_length": 9, "output_length": 1, "hash_ids": [7]}\n',
+    b'{"chat_id": 1, "parent_chat_id": -1, "timestamp": 0.5, "input_length": 9, '
+    b'"output_length": 1, "hash_ids": [7]}\n',
+    b"TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16 18:17:03.9799600,1,1\n",
+    b"Timestamp,Request tokens,Response tokens\n5,472,18\n",
+    b'{"id": "a", "block_size": 64, "requests": [{"in": 64, "out": 1, "hash_ids": [1]}, '
+    b'{"type": "subagent", "requests": []}]}',
+    b'{"conversation_id": "a", "turn": 1, "role": "user", "content": "x", "delay_seconds": 1}\n'
+    b'{"conversation_id": "a", "turn": 2, "role": "assistant", "content": "y"}\n',
+    b'{"messages": [{"role": "user", "content": "x"}], "timestamp": "2024-05-10T00:00:00Z"}\n',
+    b'[{"conversations": [{"from": "human", "value": "x"}, {"from": "gpt", "value": "y"}]}]',
+]
+
+
+@given(
+    st.sampled_from(VALID) | st.binary(max_size=60),
+    st.lists(st.tuples(st.integers(0, 200), st.integers(0, 3), st.binary(max_size=3)), max_size=3),
+    st.sampled_from([None, *FORMATS]),
+    st.integers(0, 2),
+)
+@settings(max_examples=400)
+def test_a_damaged_file_is_rows_or_a_trace_error(
+    tmp_path_factory: pytest.TempPathFactory,
+    content: bytes,
+    damage: list[tuple[int, int, bytes]],
+    format_name: str | None,
+    skip_bad: int,
+) -> None:
+    """Whatever the bytes and the format named, no other error reaches the user."""
+    for at, length, piece in damage:
+        content = content[:at] + piece + content[at + length :]
+    path = tmp_path_factory.mktemp("damaged") / "t"
+    path.write_bytes(content)
+    try:
+        for row in read(path, format_name, ReadOptions(skip_bad=skip_bad)):
+            assert row.input_tokens is not None or row.messages
+    except TraceError as wrong:
+        assert str(path) in wrong.message
 
 
 JSON = st.recursive(

@@ -24,6 +24,7 @@ _Turn = tuple[str, int, dict[str, Any]]
 """Session name, offset of its ids, request."""
 
 _MOST_LOCAL_ID = 2**40
+_DEEPEST_AGENT = 16
 
 
 def _sniff(sample: Sample) -> bool:
@@ -42,9 +43,9 @@ def _read(source: Source) -> tuple[Blocks | None, Iterator[TraceRow]]:
         files = sorted(child for child in path.iterdir() if ".json" in child.suffixes)
     if not files:
         raise TraceError(f"{path}: no session files (*.json) in this folder")
-    size = fields.tokens(_session(files[0]).get("block_size"), "block_size")
-    if size < 1:
-        raise TraceError(f"{files[0]}: block_size must be 1 or more, got {size}")
+    size = _session(files[0]).get("block_size")
+    if type(size) is not int or size < 1:
+        raise TraceError(f"{files[0]}: block_size must be 1 or more, got {fields.shown(size)}")
     blocks = Blocks(tokens=size, rule="floor", hashes="prefix")
     reader = _Sessions(source, files, blocks)
     return blocks, source.each(reader.turns(), reader.row, item_name="request")
@@ -73,10 +74,15 @@ class _Sessions:
             self._offset = self._next_id
             yield from self._requests(f"of {file.name}", name, session.get("requests"))
 
-    def _requests(self, where: str, name: str, requests: Any) -> Iterator[tuple[str, _Turn]]:
+    def _requests(
+        self, where: str, name: str, requests: Any, depth: int = 0
+    ) -> Iterator[tuple[str, _Turn]]:
         """A session's own requests in order, then those of its sub-agents."""
-        if not isinstance(requests, list):
-            raise TraceError(f"{self._source.path}: {where}: requests must be a list")
+        if not isinstance(requests, list) or depth > _DEEPEST_AGENT:
+            raise TraceError(
+                f"{self._source.path}: {where}: requests must be a list, "
+                f"at most {_DEEPEST_AGENT} sub-agents deep"
+            )
         inner = []
         for number, request in enumerate(requests, start=1):
             if isinstance(request, dict) and request.get("type") == "subagent":
@@ -87,7 +93,7 @@ class _Sessions:
             self._source.counts["subagents"] += 1
             agent_name = f"{name}/{agent.get('agent_id', number)}"
             yield from self._requests(
-                f"in sub-agent {number} {where}", agent_name, agent.get("requests")
+                f"in sub-agent {number} {where}", agent_name, agent.get("requests"), depth + 1
             )
 
     def row(self, _: str, turn: _Turn) -> Iterable[TraceRow]:

@@ -66,6 +66,15 @@ def test_a_subagent_is_a_session_that_shares_the_ids_around_it(tmp_path: Path) -
     assert opened.counts["subagents"] == 1
 
 
+def test_sub_agents_nest_only_so_deep(tmp_path: Path) -> None:
+    """A file that nests sub-agents without end is an error, not a crash."""
+    agent: dict[str, Any] = {"type": "subagent", "requests": []}
+    for _ in range(100):
+        agent = {"type": "subagent", "requests": [agent]}
+    with pytest.raises(TraceError, match="at most 16 sub-agents deep"):
+        list(read(session(tmp_path, "a", agent)))
+
+
 def test_bad_requests_can_be_skipped(tmp_path: Path) -> None:
     """A bad request is counted like a bad row of any file."""
     path = session(tmp_path, "a", request(64, [2**41]), {"type": "n"}, request(64, [1]))
