@@ -111,10 +111,11 @@ def read_key(env_name: str | None, path: str | None) -> str | None:
 
 
 def _headers(pairs: tuple[str, ...]) -> Mapping[str, str]:
+    """Raises UsageError for a malformed one, without showing it: it may be a secret."""
     headers: dict[str, str] = {}
     for pair in pairs:
         name, colon, value = pair.partition(":")
         if not colon or not name.strip():
-            raise UsageError(f"-H {name!r}: expected NAME:VALUE", "e.g. -H 'X-Tenant: a'")
+            raise UsageError("-H: expected NAME:VALUE, got no name or no colon", "-H 'X-Tenant: a'")
         headers[name.strip()] = os.path.expandvars(value.strip())
     return headers

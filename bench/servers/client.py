@@ -207,7 +207,9 @@ def unreachable(method: str, url: str, error: BaseException, limit_s: float) -> 
         return TargetError(f"{where}: can't connect to {parts.netloc} ({reason})")
     return TargetError(
         f"{where}: the connection broke ({error or type(error).__name__})",
-        "does the server speak https://?" if parts.scheme == "http" else "",
+        "does the server speak https://?"
+        if parts.scheme == "http"
+        else "does the server ask for a client certificate (--cert FILE --key FILE)?",
     )
 
 

@@ -34,11 +34,10 @@ class SampleReader:
         """
         readings: list[Reading] = []
         bad_lines = 0
-        for line in text.split("\n"):
-            if line[:1] in ("", "#", "\r"):
+        for raw in text.split("\n"):
+            if raw[:1] in ("", "#", "\r"):
                 continue
-            if " # {" in line:
-                line = _EXEMPLAR.sub("", line)  # noqa: PLW2901 - the rest is the sample
+            line = _EXEMPLAR.sub("", raw) if " # {" in raw else raw
             head = line[: line.rfind("}") + 1] or line.partition(" ")[0]
             try:
                 if head not in self._heads:

@@ -241,9 +241,4 @@ def _notes(seen: _Seen) -> tuple[str, ...]:
         notes.append(f"request fields refused: {', '.join(seen.trial.refused)}")
     if seen.trial.left_out:
         notes.append(f"request fields left out unproven: {', '.join(seen.trial.left_out)}")
-    notes += [
-        identity.family.remedies[key]
-        for key in ("output_cap", "retries")
-        if key in identity.family.remedies
-    ]
-    return tuple(notes)
+    return (*notes, *identity.family.cautions)

@@ -1,0 +1,430 @@
+"""The probe against servers on real sockets: the simulated one, and small ones that misbehave."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from aiohttp import web
+from click.testing import CliRunner
+
+from bench.cli.probe import command
+from bench.errors import TargetError
+from bench.model import Target, TokenMethod
+from bench.servers.client import ANSWER_BYTES_MAX, ControlClient
+from bench.servers.families import family_named
+from bench.servers.findings import ProbeResult, scrape_target
+from bench.servers.probe import probe
+from bench.servers.tokenizer import ServerTokenizer
+from bench.sim.config import SimConfig
+from bench.sim.process import SimProcess, running_sim
+
+Answer = Callable[[web.Request], Any] | tuple[int, str, bytes]
+
+NOT_FOUND = (404, "application/json", b'{"detail":"Not Found"}')
+METRICS = b"# TYPE x counter\nx_total 1\n"
+
+
+@pytest.fixture(scope="module")
+def sim() -> Iterator[SimProcess]:
+    with running_sim(SimConfig(port=0, max_model_len=8192)) as server:
+        yield server
+
+
+class Stub:
+    """A server of canned answers that keeps what it was asked."""
+
+    def __init__(self, answers: dict[str, Answer]) -> None:
+        self.answers = answers
+        self.paths: list[str] = []
+        self.bodies: list[dict[str, Any]] = []
+        self.headers: list[dict[str, str]] = []
+        self.url = ""
+
+    async def respond(self, request: web.Request) -> web.StreamResponse:
+        self.paths.append(f"{request.method} {request.path}")
+        self.headers.append(dict(request.headers))
+        if request.method == "POST":
+            self.bodies.append(await request.json())
+        answer = self.answers.get(request.path, NOT_FOUND)
+        if callable(answer):
+            answer = answer(request) if request.method == "GET" else answer(self.bodies[-1])
+        if isinstance(answer, web.StreamResponse):
+            return answer
+        status, content_type, body = answer
+        return web.Response(status=status, content_type=content_type, body=body)
+
+
+@asynccontextmanager
+async def serving(answers: dict[str, Answer]) -> AsyncIterator[Stub]:
+    stub = Stub(answers)
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", stub.respond)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    assert site._server is not None
+    stub.url = f"http://127.0.0.1:{site._server.sockets[0].getsockname()[1]}"
+    try:
+        yield stub
+    finally:
+        await runner.cleanup()
+
+
+def probed(answers: dict[str, Answer], model: str = "", **options: Any) -> tuple[ProbeResult, Stub]:
+    async def run() -> tuple[ProbeResult, Stub]:
+        async with serving(answers) as stub:
+            return await probe(Target(stub.url, model), **options), stub
+
+    return asyncio.run(run())
+
+
+def models(owned_by: str, *names: str) -> Answer:
+    rows = [{"id": name, "object": "model", "owned_by": owned_by} for name in names]
+    return 200, "application/json", json.dumps({"object": "list", "data": rows}).encode()
+
+
+def events(*choices: dict[str, Any], usage_in_finish: bool = True, done: bool = True) -> bytes:
+    """A stream of choices; the last one carries the finish reason and the usage."""
+    usage = {"prompt_tokens": 9, "completion_tokens": 8, "total_tokens": 17}
+    bodies: list[Any] = [{"choices": [{"index": 0, **choice}]} for choice in choices]
+    bodies[-1]["choices"][0]["finish_reason"] = "length"
+    if usage_in_finish:
+        bodies[-1]["usage"] = usage
+    text = "".join(f"data: {json.dumps(body)}\n\n" for body in bodies)
+    return (text + ("data: [DONE]\n\n" if done else "")).encode()
+
+
+CHAT = events({"delta": {"role": "assistant", "content": "a"}}, {"delta": {"content": "b"}})
+
+
+def streamed(body: bytes = CHAT) -> Answer:
+    return 200, "text/event-stream", body
+
+
+def moved(location: str) -> web.Response:
+    return web.Response(status=307, headers={"Location": location})
+
+
+def test_the_simulated_server_in_every_field(sim: SimProcess) -> None:
+    """The simulated vLLM is seen as what it is set to be, with nothing missing."""
+    result = asyncio.run(probe(Target(f"{sim.url}/v1/", ""), deep=True))
+    config = sim.config
+    assert (result.server.family, result.server.known_by) == ("vllm", "metric names")
+    assert result.model == config.model
+    assert result.max_model_len == config.max_model_len
+    assert result.metrics.block_tokens == config.block_tokens
+    assert result.metrics.prefix_caching is True
+    assert result.metrics.missing == ()
+    assert result.gaps == ()
+    assert result.stream is not None
+    assert (result.stream.role_frame, result.stream.usage_place) == ("once", "own_event")
+    assert result.stream.output_tokens == 8
+    assert result.abilities.token_method is TokenMethod.CONTINUOUS_USAGE
+    assert result.abilities.ignore_eos in ("accepted", "honoured")
+    assert result.abilities.tokenize
+    assert result.style.continuous_usage
+    assert not result.style.return_token_ids
+
+
+def test_a_deep_look_finds_the_prefix_cache(sim: SimProcess) -> None:
+    """A repeat hits whole blocks of the prompt, another cache salt hits none, ids count exactly."""
+    closer = asyncio.run(probe(Target(sim.url, ""), deep=True)).closer
+    assert closer is not None
+    prompt, cached = closer.repeat_prompt_tokens, closer.repeat_cached_tokens
+    assert prompt is not None
+    assert cached == (prompt - 1) // sim.config.block_tokens * sim.config.block_tokens
+    assert closer.salt_isolates is True
+    assert (closer.token_ids_prompt, closer.token_ids_exact) == (True, True)
+
+
+def test_completions_are_asked_with_token_ids(sim: SimProcess) -> None:
+    """On /v1/completions the one request also shows that a prompt of ids is taken."""
+    result = asyncio.run(probe(Target(sim.url, "", endpoint="completions")))
+    assert result.abilities.token_ids_prompt is True
+    assert result.stream is not None
+    assert result.stream.role_frame is None
+
+
+def test_the_servers_tokenizer_gives_ids_and_chat_lengths(sim: SimProcess) -> None:
+    """Text becomes ids; a chat prompt is longer than its text by the template."""
+    with ServerTokenizer(Target(sim.url, sim.config.model), family_named("vllm")) as tokenizer:
+        ids = tokenizer.tokenize("one two three")
+        chat = tokenizer.count_chat([{"role": "user", "content": "one two three"}])
+    assert len(ids) == 3
+    assert chat > len(ids)
+
+
+def test_the_command_prints_one_json_object(sim: SimProcess) -> None:
+    """stdout holds the object alone; what is sent is announced on stderr; no key is shown."""
+    run = CliRunner(env={"OPENAI_API_KEY": "hunter2"}).invoke(
+        command, [sim.url, "--json"], standalone_mode=False
+    )
+    assert run.exception is None
+    found = json.loads(run.stdout)
+    assert found["schema"] == 1
+    assert found["server"]["family"] == "vllm"
+    assert found["metrics"]["series"]["running"]["name"] == "vllm:num_requests_running"
+    assert "one streamed chat request" in run.stderr
+    assert "hunter2" not in run.stdout + run.stderr
+
+
+def test_the_command_prints_a_table(sim: SimProcess) -> None:
+    """A person reads the family, the model and the stream in words."""
+    run = CliRunner().invoke(command, [sim.url], standalone_mode=False)
+    assert run.exception is None
+    assert "vLLM, 0.32.0" in run.stdout
+    assert "role frame first, usage in its own event, [DONE]" in run.stdout
+
+
+def test_refused_fields_are_left_out_and_recorded() -> None:
+    """transformers serve answers 422 and names the fields: one more request suffices."""
+
+    def strict(body: dict[str, Any]) -> Answer:
+        unknown = {"ignore_eos", "return_token_ids"} & body.keys()
+        if unknown:
+            detail = {"detail": f"Unexpected fields in the request: {unknown}"}
+            return 422, "application/json", json.dumps(detail).encode()
+        return streamed(events({"delta": {"content": "a"}}, {"delta": {}}, done=False))
+
+    result, stub = probed({"/v1/models": models("x"), "/v1/chat/completions": strict}, model="tiny")
+    assert result.server.family == "openai"
+    assert set(result.abilities.refused) == {"ignore_eos", "return_token_ids"}
+    assert result.abilities.ignore_eos == "refused"
+    assert not result.style.ignore_eos
+    assert len(stub.bodies) == 2
+    assert {gap.missing for gap in result.gaps} >= {"ignore_eos", "metrics", "token_account"}
+    assert any("[DONE]" in note for note in result.notes)
+    assert any("not in /v1/models" in note for note in result.notes)
+
+
+def test_a_refusal_that_names_nothing_is_narrowed_down() -> None:
+    """Fields go one by one; the one after which it works is refused, those before are unproven."""
+
+    def strict(body: dict[str, Any]) -> Answer:
+        if "continuous_usage_stats" in json.dumps(body):
+            return 400, "application/json", b'{"error":{"message":"bad request"}}'
+        return streamed()
+
+    result, _ = probed({"/v1/models": models("x", "m"), "/v1/chat/completions": strict})
+    assert result.abilities.refused == ("continuous_usage_stats",)
+    assert result.abilities.left_out == ("return_token_ids",)
+    assert result.style.ignore_eos
+
+
+def test_another_name_for_the_output_limit_is_learnt() -> None:
+    """OpenAI's newer models refuse max_tokens and name max_completion_tokens instead."""
+
+    def strict(body: dict[str, Any]) -> Answer:
+        if "max_tokens" in body:
+            said = "Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead."
+            return 400, "application/json", json.dumps({"error": {"message": said}}).encode()
+        return streamed()
+
+    result, stub = probed({"/v1/models": models("x", "m"), "/v1/chat/completions": strict})
+    assert result.style.max_tokens_field == "max_completion_tokens"
+    assert stub.bodies[-1]["max_completion_tokens"] == 8
+
+
+def test_mindie_is_measured_from_its_own_answers() -> None:
+    """MindIE: version from /v2, no metrics without its port, usage beside the finish reason."""
+    result, stub = probed(
+        {
+            "/v1/models": models("MindIE Server", "qwen"),
+            "/v2": (200, "application/json", b'{"name":"mindie","version":"3.0.0"}'),
+            "/v1/chat/completions": streamed(
+                events(
+                    {"delta": {"role": "assistant", "content": ""}},
+                    {"delta": {"role": "assistant", "content": "a"}},
+                    {"delta": {"role": "assistant", "content": "b"}},
+                )
+            ),
+        },
+        metrics_url="http://127.0.0.1:1/metrics",
+    )
+    assert (result.server.family, result.server.version) == ("mindie", "3.0.0")
+    assert result.stream is not None
+    assert result.stream.role_frame == "every"
+    remedies = {gap.missing: gap.remedy for gap in result.gaps}
+    assert "MIES_SERVICE_MONITOR_MODE" in remedies["metrics"]
+    assert any("maxIterTimes" in note for note in result.notes)
+    assert not any("health" in path or "stop" in path for path in stub.paths)
+
+
+def test_litellm_is_known_by_the_headers_of_its_answers() -> None:
+    """The proxy hides behind `owned_by: openai`; the engine's metrics stay the engine's."""
+
+    def answer(body: dict[str, Any]) -> web.Response:
+        headers = {"x-litellm-version": "1.109.1"}
+        return web.Response(body=CHAT, content_type="text/event-stream", headers=headers)
+
+    result, _ = probed(
+        {
+            "/v1/models": models("openai", "m"),
+            "/metrics": (200, "text/plain", b"vllm:num_requests_running 3\n"),
+            "/v1/chat/completions": answer,
+        }
+    )
+    assert (result.server.family, result.server.version) == ("litellm", "1.109.1")
+    assert result.server.layers == ("vllm",)
+    assert result.metrics.series["running"].family == "vllm"
+    assert any("retries" in note for note in result.notes)
+
+
+def test_a_server_that_does_not_stream_is_told_so() -> None:
+    """A JSON answer to a stream request leaves TTFT unmeasurable, and says it."""
+    body = b'{"choices":[{"message":{"content":"a"},"finish_reason":"stop"}]}'
+    result, _ = probed(
+        {
+            "/v1/models": models("x", "m"),
+            "/v1/chat/completions": (200, "application/json", body),
+        }
+    )
+    assert result.stream is None
+    assert "stream" in {gap.missing for gap in result.gaps}
+
+
+def test_trtllm_metrics_are_found_on_their_own_path() -> None:
+    """/metrics of trtllm-serve is JSON and drained on read: the Prometheus path is asked first."""
+    result, stub = probed(
+        {
+            "/v1/models": models("tensorrt_llm", "m"),
+            "/prometheus/metrics": (200, "text/plain", b"trtllm_prompt_tokens_total 3\n"),
+            "/v1/chat/completions": streamed(),
+        }
+    )
+    assert result.metrics.series["prompt_tokens"].name == "trtllm_prompt_tokens_total"
+    assert "GET /metrics" not in stub.paths
+
+
+@pytest.mark.parametrize(
+    ("answers", "said", "hint"),
+    [
+        (
+            {"/v1/models": (401, "application/json", b'{"error":"Unauthorized"}')},
+            "status 401: Unauthorized",
+            "--api-key-env",
+        ),
+        (
+            {"/v1/models": (502, "text/html", b"<html>Bad Gateway</html>")},
+            "an HTML page with status 502",
+            "proxy",
+        ),
+        ({}, "status 404: Not Found", "/v1"),
+        (
+            {"/v1/models": lambda request: moved("http://other.invalid/")},
+            "sent on to http://other.invalid/",
+            "give that address",
+        ),
+        (
+            {"/v1/models": (200, "text/plain", b"x" * (ANSWER_BYTES_MAX + 1))},
+            "larger than 8 MiB",
+            "",
+        ),
+        (
+            {
+                "/v1/models": models("vllm", "m"),
+                "/v1/chat/completions": streamed(b'data: {"error":{"message":"no slot"}}\n\n'),
+            },
+            "status 200, but no slot",
+            "model name",
+        ),
+        (
+            {
+                "/v1/models": models("vllm", "m"),
+                "/v1/chat/completions": (503, "application/json", b'{"error":"scaling"}'),
+            },
+            "status 503: scaling",
+            "loading",
+        ),
+    ],
+    ids=["401", "html", "404", "redirect", "huge", "error in stream", "503"],
+)
+def test_an_unusable_server_is_a_target_error(
+    answers: dict[str, Answer], said: str, hint: str
+) -> None:
+    """What came back and what to do about it, in one or two lines."""
+    with pytest.raises(TargetError) as caught:
+        probed(answers)
+    assert said in caught.value.message
+    assert hint in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("http://127.0.0.1:1", "connection refused by 127.0.0.1:1"),
+        ("http://nowhere.invalid", "the host name nowhere.invalid is not known"),
+    ],
+)
+def test_an_address_where_nothing_answers(url: str, said: str) -> None:
+    """Refused connections and unknown names are told apart."""
+    with pytest.raises(TargetError) as caught:
+        asyncio.run(probe(Target(url, "")))
+    assert said in caught.value.message
+
+
+def test_https_to_a_plain_server_names_the_cause(sim: SimProcess) -> None:
+    """A TLS handshake with a plain server says so instead of showing a stack of OpenSSL."""
+    with pytest.raises(TargetError, match="no TLS connection") as caught:
+        asyncio.run(probe(Target(sim.url.replace("http://", "https://"), "")))
+    assert "plain http://" in caught.value.hint
+
+
+def test_the_key_goes_to_the_targets_host_only() -> None:
+    """Metrics on another host are read without the API key."""
+
+    async def run() -> list[dict[str, str]]:
+        async with serving({"/metrics": (200, "text/plain", METRICS)}) as stub:
+            target = Target(stub.url, "m", headers={"Authorization": "Bearer hunter2"})
+            async with ControlClient(target) as client:
+                await client.get("/metrics")
+                await client.get(stub.url.replace("127.0.0.1", "localhost") + "/metrics")
+            return stub.headers
+
+    same, other = asyncio.run(run())
+    assert same["Authorization"] == "Bearer hunter2"
+    assert "Authorization" not in other
+
+
+@pytest.mark.parametrize("path", ["/stopService", "/terminate", "/v1/health", "/flush_cache/"])
+def test_forbidden_paths_are_never_asked_for(path: str) -> None:
+    """The client itself refuses them, before any byte is sent."""
+
+    async def run() -> list[str]:
+        async with serving({}) as stub, ControlClient(Target(stub.url, "m")) as client:
+            with pytest.raises(ValueError, match="never called"):
+                await client.get(path)
+            return stub.paths
+
+    assert asyncio.run(run()) == []
+
+
+def test_a_redirect_on_the_same_host_is_followed() -> None:
+    """Old vLLM sends /metrics on to /metrics/."""
+
+    async def run() -> bytes:
+        answers: dict[str, Answer] = {
+            "/metrics": lambda request: moved("/metrics/"),
+            "/metrics/": (200, "text/plain", METRICS),
+        }
+        async with serving(answers) as stub, ControlClient(Target(stub.url, "m")) as client:
+            return (await client.get("/metrics")).body
+
+    assert asyncio.run(run()) == METRICS
+
+
+def test_a_probed_server_can_be_scraped(sim: SimProcess) -> None:
+    """The scrape keeps every series of the family, and holds the key back from other hosts."""
+    target = Target(sim.url, "", headers={"Authorization": "Bearer hunter2"})
+    result = asyncio.run(probe(target))
+    scrape = scrape_target(result, target)
+    assert scrape is not None
+    assert "vllm:prefix_cache_hits_total" in scrape.names
+    assert scrape.headers == target.headers
+    assert "hunter2" not in repr(scrape) + json.dumps(result.as_json())

@@ -1,0 +1,57 @@
+"""What model lists and fingerprints tell."""
+
+from __future__ import annotations
+
+import pytest
+
+from bench.errors import TargetError
+from bench.servers.client import Reply
+from bench.servers.identify import ModelCard, choose_model, read_fingerprint
+
+LISTING = Reply("http://h/v1/models", 200, {}, b'{"data": []}')
+
+
+def card(name: str, adapter_of: str | None = None) -> ModelCard:
+    return ModelCard(name, "vllm", 8192, adapter_of)
+
+
+def test_the_only_model_is_chosen() -> None:
+    """Adapters of it don't make it a choice."""
+    assert choose_model([card("qwen"), card("lora", adapter_of="qwen")], LISTING, "") == "qwen"
+
+
+def test_the_model_asked_for_is_taken_even_unlisted() -> None:
+    """transformers serve lists no model and serves one."""
+    assert choose_model([], LISTING, "/models/tiny") == "/models/tiny"
+
+
+def test_several_models_ask_for_a_choice() -> None:
+    """The error names them."""
+    with pytest.raises(TargetError, match="2 models: a, b"):
+        choose_model([card("a"), card("b")], LISTING, "")
+
+
+def test_no_list_of_models_is_told_with_its_status() -> None:
+    """A wrong path in front of /v1 shows as a 404 of the list."""
+    missing = Reply("http://h/x/v1/models", 404, {}, b'{"detail":"Not Found"}')
+    with pytest.raises(TargetError, match=r"http://h/x/v1/models: status 404: Not Found") as caught:
+        choose_model([], missing, "")
+    assert "/v1" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("fingerprint", "version", "parallel"),
+    [
+        ("vllm-0.32.0-8d0bebf7", "0.32.0", {}),
+        ("vllm-0.32.0-tp8-pp2-8d0bebf7", "0.32.0", {"tp": 8, "pp": 2}),
+        ("vllm-0.33.1.dev2-tp4-dp16-ep-8d0bebf7", "0.33.1.dev2", {"tp": 4, "dp": 16, "ep": 1}),
+        ("fp_44709d6fcb", None, {}),
+        ("", None, {}),
+        (None, None, {}),
+    ],
+)
+def test_vllms_fingerprint_tells_version_and_parallelism(
+    fingerprint: str | None, version: str | None, parallel: dict[str, int]
+) -> None:
+    """Only a fingerprint of that form is read; any other tells nothing."""
+    assert read_fingerprint(fingerprint) == (version, parallel)
