@@ -231,9 +231,9 @@ def _array(column: pa.Field, values: list[Any], unfit: Counter[str]) -> pa.Array
         return pa.array(values, column.type)
     except (pa.ArrowException, OverflowError, UnicodeError, TypeError):
         held = [_held(column, value) for value in values]
-        unfit[column.name] += sum(
-            new is None and old is not None for new, old in zip(held, values, strict=True)
-        )
+        lost = sum(new is None and old is not None for new, old in zip(held, values, strict=True))
+        if lost:
+            unfit[column.name] += lost
         return pa.array(held, column.type)
 
 

@@ -18,7 +18,7 @@ _SECRET_KEY = re.compile(
 )
 
 _CREDENTIALS = (
-    re.compile(r"(?i)(\b[a-z][a-z0-9+.-]*://)[^/?#\s]*@()"),
+    re.compile(r"(?i)(\b[a-z][a-z0-9+.-]*://)[^/?#\s]*(@)"),
     re.compile(
         r"(?i)([?&][\w.-]*(?:key|token|auth|passw(?:or)?d|secret|sig|signature)=)[^&#\s\"']+()"
     ),

@@ -156,13 +156,21 @@ def _part_files(
     """The readable parts of a folder in the order of their names, each open until the next."""
     for path in sorted(folder.glob("part-*.parquet")):
         try:
-            file = pq.ParquetFile(path, read_dictionary=list(words))
+            file = _open(path, words)
         except (pa.ArrowException, OSError):
             defects["damaged_parts"] += 1
             continue
         with file:
             _check_schema(file, path)
             yield file, path
+
+
+def _open(path: Path, words: Sequence[str]) -> pq.ParquetFile:
+    """A part, its columns of words as dictionaries."""
+    try:
+        return pq.ParquetFile(path, read_dictionary=list(words))
+    except KeyError:  # an older part, without one of these columns
+        return pq.ParquetFile(path)
 
 
 def _check_schema(file: pq.ParquetFile, path: Path) -> None:
