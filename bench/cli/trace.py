@@ -30,7 +30,13 @@ def _reading_options(wrapped: _Command) -> _Command:
     """Which rows of a trace, and how they are fitted: the same for every verb that reads one."""
     options = (
         click.option("--format", "format_name", metavar="NAME", help="Override the format found."),
-        click.option("--skip-bad", default=0, metavar="N", help="Allow and count N bad rows."),
+        click.option(
+            "--skip-bad",
+            type=click.IntRange(min=0),
+            default=0,
+            metavar="N",
+            help="Allow and count N bad rows.",
+        ),
         click.option("--limit", type=int, metavar="N", help="Only the first N rows."),
         click.option("--speed", default=1.0, metavar="X", help="Divide all times by X."),
         click.option("--scale-input", default=1.0, metavar="X", help="Scale input lengths by X."),
@@ -156,25 +162,33 @@ def convert_command(file: Path, out: Path, as_json: bool, **options: Any) -> Non
     _written(out, rows, reading.counts, reading.warnings, as_json)
 
 
+def _parameter(
+    name: str, default: float, text: str, metavar: str, *, flag: str | None = None
+) -> Callable[[_Command], _Command]:
+    """An option of `synthesize`: a field of Synthesis, with its default."""
+    flag = flag or "--" + name.replace("_", "-")
+    return click.option(flag, name, default=default, show_default=True, help=text, metavar=metavar)
+
+
 @command.command("synthesize", context_settings=_HELP)
 @click.argument("out", type=click.Path(path_type=Path))
-@click.option("--requests", default=300, show_default=True, metavar="N")
-@click.option("--rate", "rate_rps", default=5.0, show_default=True, metavar="RPS")
-@click.option("--cv", default=1.0, show_default=True, help="Of session gaps; 1 is Poisson.")
-@click.option("--seed", default=0, show_default=True, metavar="N")
-@click.option("--block-tokens", default=32, show_default=True, metavar="TOKENS")
-@click.option("--root-tokens", default=32, show_default=True, help="Shared by all requests.")
-@click.option("--groups", default=4, show_default=True, help="System prompts under the root.")
-@click.option("--group-tokens", default=256, show_default=True, help="Length of each.")
-@click.option("--turns-mean", default=2.0, show_default=True, help="Turns of a session.")
-@click.option("--think-p50", "think_p50_s", default=3.0, show_default=True, metavar="S")
-@click.option("--new-tokens-p50", default=120.0, show_default=True, help="New text of a turn.")
-@click.option("--new-tokens-sigma", default=1.0, show_default=True)
-@click.option("--output-tokens-p50", default=60.0, show_default=True)
-@click.option("--output-tokens-sigma", default=0.6, show_default=True)
-@click.option("--min-output", default=10, show_default=True, metavar="TOKENS")
-@click.option("--max-input", default=3000, show_default=True, metavar="TOKENS")
-@click.option("--max-output", default=200, show_default=True, metavar="TOKENS")
+@_parameter("requests", 300, "How many.", "N")
+@_parameter("rate_rps", 5.0, "Requests a second, on average.", "RPS", flag="--rate")
+@_parameter("cv", 1.0, "CV of the gaps between session starts; 1 is Poisson.", "X")
+@_parameter("seed", 0, "Of all that is drawn.", "N")
+@_parameter("block_tokens", 32, "Block size.", "TOKENS")
+@_parameter("root_tokens", 32, "Shared by all requests.", "TOKENS")
+@_parameter("groups", 4, "System prompts under the root.", "N")
+@_parameter("group_tokens", 256, "Mean length of a system prompt; from 0 to twice it.", "TOKENS")
+@_parameter("turns_mean", 2.0, "Mean turns of a session.", "X")
+@_parameter("think_p50_s", 3.0, "Median think time between turns.", "S", flag="--think-p50")
+@_parameter("new_tokens_p50", 120.0, "Median of a turn's new text.", "TOKENS")
+@_parameter("new_tokens_sigma", 1.0, "Deviation of its logarithm.", "X")
+@_parameter("output_tokens_p50", 60.0, "Median output.", "TOKENS")
+@_parameter("output_tokens_sigma", 0.6, "Deviation of its logarithm.", "X")
+@_parameter("min_output", 10, "Smallest output.", "TOKENS")
+@_parameter("max_input", 3000, "Largest input; a session ends before it.", "TOKENS")
+@_parameter("max_output", 200, "Largest output.", "TOKENS")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 def synthesize_command(out: Path, as_json: bool, **parameters: Any) -> None:
     """Write a made-up trace with shared prefixes and sessions to OUT.

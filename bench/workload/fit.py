@@ -1,7 +1,7 @@
 """Fitting a trace to a server: smaller or larger requests that keep their shared prefixes.
 
-Order: rows no server takes are set aside, lengths are scaled, lengths beyond the limits are clamped
-or dropped, times are divided by the speed, and the first `limit` rows that remain are given.
+Order: lengths are scaled, inputs of 0 tokens dropped, lengths beyond the limits clamped or dropped,
+times divided by the speed, and the first `limit` rows that remain are given.
 
 Scaling a trace with block ids scales the block, not the ids: a block of B tokens becomes one of
 B' = max(1, round(B * scale_input)) tokens for the whole reading, and every input is made of the

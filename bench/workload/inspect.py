@@ -225,7 +225,7 @@ def _warnings(rows: int, times: Times, unknown_inputs: int) -> list[str]:
     if times.quantum_s is not None:
         warnings.append(
             f"times are rounded to {times.quantum_s:.3g} s ({times.zero_gap_fraction:.1%} of gaps "
-            "are 0): the bursts are the logger's; spread them with `dequantize` in the recipe"
+            f"are 0): the bursts are the logger's; --dequantize {times.quantum_s:.3g} spreads them"
         )
     elif times.zero_gap_fraction is not None and times.zero_gap_fraction > 0.5:
         warnings.append(

@@ -140,7 +140,10 @@ def opened(path: Path) -> Iterator[IO[bytes]]:
                 )
             yield _decompressed(raw, magic)
     except (OSError, EOFError, zlib.error) as wrong:
-        raise TraceError(f"{path} can't be read: {wrong}", "check the path and the file") from None
+        problem = getattr(wrong, "strerror", None) or wrong
+        raise TraceError(
+            f"{path} can't be read: {problem}", "check the path and the file"
+        ) from None
 
 
 def _decompressed(raw: io.BufferedReader, magic: bytes) -> IO[bytes]:

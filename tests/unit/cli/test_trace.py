@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import bench
 from bench.cli.trace import command
 from bench.errors import TraceError
 from bench.workload.readers import COUNTS, read
+from bench.workload.synthesize import Synthesis
 
 ROWS = [
     {"timestamp": at, "input_length": 600, "output_length": 5, "hash_ids": [0, second]}
@@ -119,13 +121,22 @@ def test_synthesize_writes_equal_bytes_for_equal_options(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("verb", ["inspect", "convert", "synthesize"])
 def test_help_has_examples_and_explains_every_option(verb: str) -> None:
-    """`--help` shows an example; every option has words or a default."""
+    """`--help` shows an example, and every option has words."""
     shown = run(verb, "--help").stdout
     assert f"bench trace {verb}" in shown
     assert isinstance(command, click.Group)
     for parameter in command.commands[verb].params:
         if isinstance(parameter, click.Option):
-            assert parameter.help or parameter.show_default, parameter.name
+            assert parameter.help, parameter.name
+
+
+def test_synthesize_offers_every_parameter_with_its_default() -> None:
+    """The command's options are the fields of Synthesis, and their defaults are the same."""
+    assert isinstance(command, click.Group)
+    options = {each.name: each.default for each in command.commands["synthesize"].params}
+    parameters = {each.name: each.default for each in fields(Synthesis)}
+    assert {name: options[name] for name in parameters} == parameters
+    assert options.keys() - parameters.keys() == {"out", "as_json"}
 
 
 def test_every_count_has_words() -> None:
