@@ -70,7 +70,8 @@ class Family:
     Recognised by `owned_by` (of `/v1/models`), `response_headers` (name prefixes) or
     `metric_marks` (prefixes of metric names).  `hides` names families whose metric names it also
     exposes without being one of them.
-    `tokenize_field` is the name of the text in a request to `tokenize_path`.
+    `tokenize_field` is the name of the text in a request to `tokenize_path`; `template_path` makes
+    one text of chat messages, where the tokenizer takes no messages.
     `token_ids_prompt`: `/v1/completions` is known to take token ids.
     `drop_labels`: samples that carry one of them are another server's, re-exported.
     `forbidden`: paths that stop, pause, flush or load the server.
@@ -93,6 +94,7 @@ class Family:
     style: RequestStyle = PLAIN
     tokenize_path: str | None = None
     tokenize_field: str = "prompt"
+    template_path: str | None = None
     cache_salt: bool = False
     token_ids_prompt: bool = False
     block_tokens: int | None = None

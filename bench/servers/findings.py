@@ -42,7 +42,8 @@ class Abilities:
     """What requests the server takes and what its answers tell; None is not known.
 
     `ignore_eos`: "honoured" (proven by a deep look), "accepted" (taken, and the answer was as long
-    as asked), "ignored" (it ended early) or "refused".  `refused`, `left_out`: see `Trial`.
+    as asked), "ignored" (it ended early) or "refused".  `tokenize`: its tokenizer tells the exact
+    length of a prompt on this endpoint.  `refused`, `left_out`: see `Trial`.
     """
 
     token_method: TokenMethod | None

@@ -19,7 +19,7 @@ from bench.servers.findings import Abilities, ProbeResult, ServerFacts, metrics_
 from bench.servers.gaps import Gap, metrics_gaps, missing_series, stream_gaps
 from bench.servers.identify import Identity, choose_model, look, read_fingerprint
 from bench.servers.shape import StreamShape
-from bench.servers.tokenizer import tokenize
+from bench.servers.tokenizer import count_chat, tokenize
 from bench.servers.trial import Trial, ask
 
 PROBE_TOKENS = 8
@@ -33,7 +33,7 @@ class _Seen:
     url: str
     target: Target
     identity: Identity
-    tokenizes: bool
+    tokenized_length: int | None
     trial: Trial
     took_ids: bool | None
     closer: Closer | None = None
@@ -60,13 +60,13 @@ async def probe(
         identity = await look(client, forced, metrics_url)
         model = choose_model(identity.cards, identity.listing, target.model)
         target = replace(target, model=model)
-        ids = await _ids(client, identity.family, target.model)
+        ids, length = await _tokenized(client, identity.family, target)
         announce(f"POST one streamed {target.endpoint} request, {PROBE_TOKENS} output tokens")
         trial, took_ids = await _trial(client, target, identity.family, ids)
         _check_answer(trial)
         if forced is None:
             identity = _behind_gateway(identity, trial)
-        seen = _Seen(client.root, target, identity, bool(ids), trial, took_ids)
+        seen = _Seen(client.root, target, identity, length, trial, took_ids)
         if deep:
             announce(f"POST up to {REQUESTS} more short requests (--deep)")
             salt = identity.family.cache_salt
@@ -74,12 +74,18 @@ async def probe(
     return _conclude(seen)
 
 
-async def _ids(client: ControlClient, family: Family, model: str) -> list[int]:
-    """The probe's prompt as token ids; empty where the server does not tokenize."""
+async def _tokenized(
+    client: ControlClient, family: Family, target: Target
+) -> tuple[list[int], int | None]:
+    """The probe's prompt as token ids, and its length on this endpoint, as the tokenizer tells."""
     try:
-        return await tokenize(client, family, model, _PROMPT)
+        ids = await tokenize(client, family, target.model, _PROMPT)
+        if target.endpoint == "completions":
+            return ids, len(ids)
+        messages = [{"role": "user", "content": _PROMPT}]
+        return ids, await count_chat(client, family, target.model, messages)
     except TargetError:
-        return []
+        return [], None
 
 
 async def _trial(
@@ -176,10 +182,23 @@ def _abilities(seen: _Seen) -> Abilities:
         ignore_eos=_ignore_eos(seen),
         cached_tokens=cached or (None if closer is None else False),
         token_ids_prompt=took_ids,
-        tokenize=seen.tokenizes,
+        tokenize=_tokenizer_is_right(seen),
         refused=trial.refused,
         left_out=trial.left_out,
     )
+
+
+def _tokenizer_is_right(seen: _Seen) -> bool:
+    """Whether the tokenizer told the length that the usage then stated.
+
+    A completions prompt that is text gets special tokens of the model in front: those may differ.
+    """
+    shape = seen.trial.shape
+    stated = shape.prompt_tokens if shape else None
+    if seen.tokenized_length is None or stated is None:
+        return seen.tokenized_length is not None
+    slack = 0 if seen.took_ids or seen.target.endpoint == "chat" else 2
+    return abs(stated - seen.tokenized_length) <= slack
 
 
 def _token_method(shape: StreamShape | None) -> TokenMethod | None:
@@ -233,6 +252,11 @@ def _notes(seen: _Seen) -> tuple[str, ...]:
     names = [card.id for card in identity.cards]
     if seen.target.model not in names:
         notes.append(f"model {seen.target.model} is not in /v1/models, yet it answered")
+    if seen.tokenized_length is not None and not _tokenizer_is_right(seen) and shape is not None:
+        notes.append(
+            f"the tokenizer counts {seen.tokenized_length} prompt tokens, the usage "
+            f"{shape.prompt_tokens}: it is not used"
+        )
     if shape is not None and shape.error is not None:
         notes.append(f"the stream held an error: {shape.error}")
     if shape is not None and not shape.done and shape.error is None:

@@ -20,14 +20,7 @@ async def tokenize(client: ControlClient, family: Family, model: str, text: str)
 
     Raises TargetError where the family or the server has no such endpoint.
     """
-    reply = await _post(client, family, {"model": model, family.tokenize_field: text})
-    found = reply.json()
-    rows = found.get("tokens") if isinstance(found, dict) else found
-    told = [row.get("id") if isinstance(row, dict) else row for row in rows or ()]
-    ids = [token for token in told if isinstance(token, int)]
-    if len(ids) != len(told) or (text and not ids):
-        raise TargetError(f"POST {reply.url}: expected token ids, got {reply.error_text!r}")
-    return ids
+    return await _ids(client, family, model, text, special=False)
 
 
 async def count_chat(
@@ -37,7 +30,13 @@ async def count_chat(
 
     Raises TargetError where the server can't tell.
     """
-    reply = await _post(client, family, {"model": model, "messages": list(messages)})
+    if family.template_path is not None:
+        reply = await _post(client, family.template_path, {"messages": list(messages)})
+        prompt = (reply.json() or {}).get("prompt")
+        if not isinstance(prompt, str):
+            raise TargetError(f"POST {reply.url}: expected a prompt, got {reply.error_text!r}")
+        return len(await _ids(client, family, model, prompt, special=True))
+    reply = await _post(client, family.tokenize_path, {"model": model, "messages": list(messages)})
     found = reply.json()
     count = found.get("count") if isinstance(found, dict) else None
     if not isinstance(count, int):
@@ -45,11 +44,26 @@ async def count_chat(
     return count
 
 
-async def _post(client: ControlClient, family: Family, fields: dict[str, Any]) -> Reply:
-    if family.tokenize_path is None:
-        raise TargetError(f"{family.title} has no tokenize endpoint")
-    special = {} if "messages" in fields else {"add_special_tokens": False}
-    reply = await client.post(family.tokenize_path, orjson.dumps(fields | special))
+async def _ids(
+    client: ControlClient, family: Family, model: str, text: str, *, special: bool
+) -> list[int]:
+    # llama.cpp's name of the wish, and everybody else's.
+    wishes = {"add_special": special, "add_special_tokens": special}
+    reply = await _post(
+        client, family.tokenize_path, {"model": model, family.tokenize_field: text, **wishes}
+    )
+    found = reply.json()
+    told = found.get("tokens") if isinstance(found, dict) else None
+    ids = [token for token in told or () if isinstance(token, int)]
+    if told is None or len(ids) != len(told) or (text and not ids):
+        raise TargetError(f"POST {reply.url}: expected token ids, got {reply.error_text!r}")
+    return ids
+
+
+async def _post(client: ControlClient, path: str | None, fields: dict[str, Any]) -> Reply:
+    if path is None:
+        raise TargetError("this kind of server has no tokenize endpoint")
+    reply = await client.post(path, orjson.dumps(fields))
     if reply.status != 200:
         raise refused(reply, "POST")
     return reply

@@ -160,6 +160,32 @@ def test_the_servers_tokenizer_gives_ids_and_chat_lengths(sim: SimProcess) -> No
     assert chat > len(ids)
 
 
+def test_a_tokenizer_that_takes_no_messages_is_given_the_templates_text() -> None:
+    """llama.cpp turns messages into text on another path; the count then matches the usage."""
+
+    def tokens(body: dict[str, Any]) -> Answer:
+        count = len(body["content"].split()) + body["add_special"]
+        return 200, "application/json", json.dumps({"tokens": list(range(count))}).encode()
+
+    def template(body: dict[str, Any]) -> Answer:
+        text = f"<user> {body['messages'][0]['content']}"
+        return 200, "application/json", json.dumps({"prompt": text}).encode()
+
+    answers: dict[str, Answer] = {
+        "/v1/models": models("llamacpp", "m"),
+        "/tokenize": tokens,
+        "/apply-template": template,
+        "/v1/chat/completions": streamed(),
+    }
+    result, _ = probed(answers)
+    assert result.stream is not None
+    assert result.stream.prompt_tokens == 9
+    assert result.abilities.tokenize
+    wrong, _ = probed({**answers, "/apply-template": (200, "application/json", b'{"prompt":"a"}')})
+    assert not wrong.abilities.tokenize
+    assert any("counts 2 prompt tokens, the usage 9" in note for note in wrong.notes)
+
+
 def test_the_command_prints_one_json_object(sim: SimProcess) -> None:
     """stdout holds the object alone; what is sent is announced on stderr; no key is shown."""
     run = CliRunner(env={"OPENAI_API_KEY": "hunter2"}).invoke(

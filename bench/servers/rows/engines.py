@@ -22,6 +22,7 @@ LLAMACPP = Family(
     style=RequestStyle(ignore_eos=True),
     tokenize_path="/tokenize",
     tokenize_field="content",
+    template_path="/apply-template",
     token_ids_prompt=True,
     block_tokens=1,
     series={
@@ -49,8 +50,6 @@ TGI = Family(
     metric_marks=("tgi_",),
     version_path="/info",
     ports={"business": 80, "metrics": 80},
-    tokenize_path="/tokenize",
-    tokenize_field="inputs",
     series={
         "running": (Exposed("tgi_batch_current_size"),),
         "waiting": (Exposed("tgi_queue_size"),),
