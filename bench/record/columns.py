@@ -3,6 +3,8 @@
 History of the schema:
     1  first version.
 
+A later version only adds nullable columns, so that parts of older ones are read.
+
 Instants are int64 nanoseconds of CLOCK_MONOTONIC of the measuring host.  Token arrivals are lists,
 one element for each token event of the request: `arrival_delta_ns[0]` counts from `sent_ns` (from
 `intended_ns` where `sent_ns` is unknown), the others from the event before, so that they compress

@@ -204,7 +204,7 @@ def _conformed(table: pa.Table, path: Path) -> pa.Table:
             columns.append(pa.nulls(table.num_rows, field.type))
         else:
             raise RunFolderError(
-                f"{path} lacks the column {field.name}", "the file was not written by this project"
+                f"{path} lacks the column {field.name}", "was the file made by something else?"
             )
     return pa.table(columns, schema=_SCALAR_SCHEMA)
 
