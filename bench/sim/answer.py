@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 
 from bench.errors import UsageError
 from bench.sim import dialect_vllm as dialect
@@ -66,6 +66,8 @@ class Answering:
         request_id = http.headers.get("X-Request-Id") or secrets.token_hex(8)
         shape = SOUND
         try:
+            if http.version < HttpVersion11:
+                raise ApiError(505, "HTTPVersionNotSupported", "HTTP/1.1 is needed")
             shape = self._shape(http, received_ns)
             early = await _instead(http, shape)
             if early is None:
@@ -111,7 +113,7 @@ class Answering:
         return response
 
     async def _whole(self, job: _Job) -> web.StreamResponse:
-        await self._until_done(job, Whole())
+        await self._until_done(job, Whole(job.shape))
         ask, shape, request = job.ask, job.shape, job.request
         count = 0 if shape.zero_tokens else request.output_tokens
         words = [word_of(request, position) for position in range(count)]

@@ -9,7 +9,7 @@ from bench.sim.engine import Engine
 from bench.sim.request import EngineRequest
 from bench.sim.stream import Sink
 
-CATCH_UP_NS = 2_000_000
+MIN_SLACK_NS = 2_000_000
 
 
 class Driver:
@@ -38,24 +38,29 @@ class Driver:
     async def run(self) -> None:
         """Step until cancelled.
 
-        A step starts when the one before it ended on the engine's clock, so the event loop's late
-        wake-ups (it rounds up to a millisecond) do not add up; a loop later than `CATCH_UP_NS` has
-        too little CPU, and the engine's clock slips instead of sending a burst.
+        A step starts when the one before it ended on the engine's clock, so that late wake-ups
+        (the event loop rounds up to a millisecond) and the time of writing do not add up.  A loop
+        that is late by more than a step has too little CPU: then the engine's clock slips, and
+        the tokens are not sent in a burst.
         """
-        end_ns = 0
+        end_ns = slack_ns = 0
         while True:
             if not self.engine.busy:
                 self._work.clear()
                 await self._work.wait()
                 end_ns = time.monotonic_ns()
-            step = self.engine.step(max(end_ns, time.monotonic_ns() - CATCH_UP_NS))
+            step = self.engine.step(max(end_ns, time.monotonic_ns() - slack_ns))
             if step is None:
                 continue
             end_ns = step.end_ns
+            slack_ns = max(MIN_SLACK_NS, end_ns - step.start_ns)
             await asyncio.sleep(max(0.0, (end_ns - time.monotonic_ns()) / 1e9))
-            for request in step.emitted:
-                sink = self._sinks.get(request)
-                if sink is not None:
-                    sink.emit(request)
-                    if request.finish_reason is not None:
-                        del self._sinks[request]
+            self._deliver(step.emitted)
+
+    def _deliver(self, emitted: list[EngineRequest]) -> None:
+        for request in emitted:
+            sink = self._sinks.get(request)
+            if sink is not None:
+                sink.emit(request)
+                if request.finish_reason is not None:
+                    del self._sinks[request]

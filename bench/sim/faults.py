@@ -9,6 +9,7 @@ selectors, separated by commas.
 
 from __future__ import annotations
 
+import math
 import random
 import re
 from collections.abc import Iterable, Mapping
@@ -146,6 +147,12 @@ class Fault:
     ordinals: frozenset[int] | None = None
     window_s: tuple[float, float] | None = None
 
+    @property
+    def selective(self) -> bool:
+        """Whether it has a selector."""
+        selectors = (self.probability, self.every, self.ordinals, self.window_s)
+        return any(selector is not None for selector in selectors)
+
     def applies(self, ordinal: int, elapsed_s: float, draw: random.Random) -> bool:
         """Whether it happens to the request number `ordinal` (from 1), received at `elapsed_s`."""
         if self.probability is not None:
@@ -195,7 +202,7 @@ def parse_header(text: str) -> list[Fault]:
     """The faults of an `x-sim-fault` header.  Raises UsageError."""
     faults = [parse_fault(part.strip()) for part in text.split(",") if part.strip()]
     for fault in faults:
-        if fault.kind == "refuse" or fault.every or fault.ordinals or fault.window_s:
+        if fault.selective:
             raise UsageError(
                 f"fault {fault.kind} in the header {HEADER} can't have a selector or be refuse",
                 "give it to the server with --fault",
@@ -212,7 +219,7 @@ def parse_fault(text: str) -> Fault:
     for part in parts:
         key, equals, value = part.partition("=")
         if equals and key in kind.params:
-            shape[kind.params[key]] = _number(text, value)
+            shape[kind.params[key]] = _parameter(text, kind.params[key], value)
         elif not selector:
             selector = _selector(text, key, value if equals else None)
         else:
@@ -260,8 +267,20 @@ def _selector(text: str, key: str, value: str | None) -> dict[str, Any]:
     )
 
 
+def _parameter(text: str, name: str, value: str) -> float | int:
+    number = _number(text, value)
+    if name.endswith("_s"):
+        return number
+    if number != int(number) or (name == "tokens_per_event" and number < 1):
+        raise UsageError(f"fault {text!r}: {value} is not a whole number of at least 1")
+    return int(number)
+
+
 def _number(text: str, value: str) -> float | int:
     try:
-        return int(value) if value.isdigit() else float(value)
+        number = int(value) if value.isdigit() else float(value)
     except ValueError:
         raise UsageError(f"fault {text!r}: {value!r} is not a number") from None
+    if not 0 <= number < math.inf:
+        raise UsageError(f"fault {text!r}: {value} is not a number of 0 or more")
+    return number

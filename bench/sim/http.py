@@ -36,8 +36,8 @@ _BACKLOG = 4096
 class SimServer:
     """A server that runs in this process while it is entered: `async with SimServer(config)`.
 
-    Raises UsageError when the port is taken, a fault text is wrong or the key is not in the
-    environment.
+    `tasks` never end before it is left, unless one fails.  Raises UsageError when the port is
+    taken, a fault text is wrong, the truth file can't be written or the key is not set.
     """
 
     def __init__(self, config: SimConfig) -> None:
@@ -52,7 +52,7 @@ class SimServer:
             for rank in range(config.replicas)
         ]
         self._drivers = [Driver(engine) for engine in self.engines]
-        self._truth = TruthRecord(config.truth)
+        self._truth = TruthRecord()
         self._answering = Answering(config, self._drivers, self._faults, self._truth)
         self._page = MetricsPage(self.engines, config.model)
         self._created_s = int(time.time())
@@ -63,7 +63,7 @@ class SimServer:
             keepalive_timeout=config.keepalive_s,
             shutdown_timeout=0,
         )
-        self._tasks: list[asyncio.Task[None]] = []
+        self.tasks: list[asyncio.Task[None]] = []
         self._site: web.TCPSite | None = None
         self.port = config.port
 
@@ -78,18 +78,23 @@ class SimServer:
         return self._truth.rows
 
     async def __aenter__(self) -> SimServer:
-        await self._runner.setup()
         try:
+            await self._runner.setup()
             await self._listen()
+            if self.config.truth is not None:
+                self._truth.open(self.config.truth)
         except OSError as error:
             await self._runner.cleanup()
             raise UsageError(
                 f"can't listen on {self.config.host}:{self.config.port}: {error.strerror}",
                 "choose another --port, or 0 for a free one",
             ) from None
-        self._tasks = [asyncio.create_task(driver.run()) for driver in self._drivers]
+        except UsageError:
+            await self._runner.cleanup()
+            raise
+        self.tasks = [asyncio.create_task(driver.run()) for driver in self._drivers]
         if self._faults.outages_s:
-            self._tasks.append(asyncio.create_task(self._outages()))
+            self.tasks.append(asyncio.create_task(self._outages()))
         return self
 
     async def __aexit__(
@@ -98,9 +103,9 @@ class SimServer:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        for task in self._tasks:
+        for task in self.tasks:
             task.cancel()
-        for task in self._tasks:
+        for task in self.tasks:
             with contextlib.suppress(asyncio.CancelledError):
                 await task
         await self._runner.cleanup()

@@ -147,9 +147,8 @@ def _check_fields(body: Mapping[str, Any]) -> None:
 
 def _output_limit(body: Mapping[str, Any], form: Form, context: int, prompt_tokens: int) -> int:
     room = context - prompt_tokens
-    name = (
-        "max_completion_tokens" if form.chat and body.get("max_completion_tokens") else "max_tokens"
-    )
+    newer = form.chat and body.get("max_completion_tokens") is not None
+    name = "max_completion_tokens" if newer else "max_tokens"
     limit = _integer(body, name, None)
     if limit is None:
         return room if form.chat else min(_DEFAULT_COMPLETION_TOKENS, room)

@@ -23,4 +23,6 @@ async def serve(
         gc.collect()
         gc.freeze()  # what exists now stays; collections look only at what requests leave
         ready(server)
-        await stop.wait()
+        stopping = asyncio.create_task(stop.wait())
+        await asyncio.wait([stopping, *server.tasks], return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()  # an engine's task that ended has failed: leaving the server raises it

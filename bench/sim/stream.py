@@ -52,10 +52,15 @@ class Sink:
 class Whole(Sink):
     """An answer that is not streamed: all its tokens leave at the end."""
 
+    def __init__(self, shape: StreamShape) -> None:
+        super().__init__()
+        self._empty = shape.zero_tokens
+
     def emit(self, request: EngineRequest) -> None:
         if request.finish_reason is not None:
-            self.first_ns = self.last_ns = time.monotonic_ns()
-            self.output_tokens = request.output_tokens
+            if not self._empty:
+                self.first_ns = self.last_ns = time.monotonic_ns()
+                self.output_tokens = request.output_tokens
             self.done.set()
 
 

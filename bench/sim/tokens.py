@@ -50,8 +50,8 @@ class _Ids(dict[str, int]):
         return found
 
 
-_ids = _Ids()
-_id_of = _ids.__getitem__
+_id_of = _Ids().__getitem__
+_WORD_IDS = tuple(_token_id(word.decode()) for word in _WORDS)
 
 
 def tokenize(text: str) -> list[int]:
@@ -122,7 +122,7 @@ class Reply:
         return _WORDS[(self._start + position * self._stride) & 4095]
 
     def token_id(self, position: int) -> int:
-        return _id_of(self.word(position).decode())
+        return _WORD_IDS[(self._start + position * self._stride) & 4095]
 
     def ids(self, first: int, end: int) -> list[int]:
         """Token ids of the positions from `first` up to, not including, `end`."""

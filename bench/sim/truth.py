@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import asdict, dataclass
+from io import FileIO
 from pathlib import Path
 
 import orjson
+
+from bench.errors import UsageError
 
 KEPT_ROWS = 100_000
 
@@ -38,10 +41,19 @@ class TruthRow:
 class TruthRecord:
     """Rows in memory (the last `KEPT_ROWS`), and as JSON lines in a file when one is given."""
 
-    def __init__(self, path: Path | None) -> None:
+    def __init__(self) -> None:
         self.rows: deque[TruthRow] = deque(maxlen=KEPT_ROWS)
-        # Unbuffered: a line is in the file when its request is done, and is never torn.
-        self._file = path.open("wb", buffering=0) if path else None
+        self._file: FileIO | None = None
+
+    def open(self, path: Path) -> None:
+        """Write rows to `path` from now on, replacing it.  Raises UsageError."""
+        try:
+            # Unbuffered: a line is in the file when its request is done, and is never torn.
+            self._file = path.open("wb", buffering=0)
+        except OSError as error:
+            raise UsageError(
+                f"can't write the truth file {path}: {error.strerror}", "choose another --truth"
+            ) from None
 
     def add(self, row: TruthRow) -> None:
         self.rows.append(row)
