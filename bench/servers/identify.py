@@ -134,7 +134,7 @@ def choose_model(cards: Sequence[ModelCard], listing: Reply, asked: str) -> str:
 async def find_metrics(client: ControlClient, family: Family, url: str | None) -> Metrics:
     """The first address that answers with Prometheus text: `url`, else the family's usual ones."""
     reason = ""
-    for where in [url] if url else _metrics_urls(client.root, family):
+    for where in [url] if url else metrics_urls(client.root, family):
         try:
             reply = await client.get(where)
         except TargetError as error:
@@ -149,8 +149,8 @@ async def find_metrics(client: ControlClient, family: Family, url: str | None) -
     return Metrics(None, reason=reason)
 
 
-def _metrics_urls(root: str, family: Family) -> list[str]:
-    """On the server's own port, behind the family's metrics and management ports if it has such."""
+def metrics_urls(root: str, family: Family) -> list[str]:
+    """Where a family's metrics may be: on ports of their own if it has such, then its own port."""
     business = family.ports.get("business")
     parts = urlsplit(root)
     host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname

@@ -77,7 +77,7 @@ TENSORRT_LLM = Family(
     owned_by=("tensorrt_llm",),
     metric_marks=("trtllm_", "trtllm:"),
     version_path="/version",
-    metrics_paths=("/prometheus/metrics", "/metrics"),
+    metrics_paths=("/prometheus/metrics",),  # /metrics is JSON that one reader takes from others
     ports={"business": 8000, "metrics": 8000},
     style=RequestStyle(ignore_eos=True, continuous_usage=True),
     token_ids_prompt=True,

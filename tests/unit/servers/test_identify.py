@@ -6,7 +6,10 @@ import pytest
 
 from bench.errors import TargetError
 from bench.servers.client import Reply
-from bench.servers.identify import ModelCard, choose_model, read_fingerprint
+from bench.servers.identify import ModelCard, choose_model, metrics_urls, read_fingerprint
+from bench.servers.rows.engines import TENSORRT_LLM
+from bench.servers.rows.mindie import MINDIE
+from bench.servers.rows.vllm import VLLM
 
 LISTING = Reply("http://h/v1/models", 200, {}, b'{"data": []}')
 
@@ -55,3 +58,18 @@ def test_vllms_fingerprint_tells_version_and_parallelism(
 ) -> None:
     """Only a fingerprint of that form is read; any other tells nothing."""
     assert read_fingerprint(fingerprint) == (version, parallel)
+
+
+def test_metrics_are_looked_for_on_the_familys_own_ports_first() -> None:
+    """MindIE has a metrics and a management port; the others answer on the server's own."""
+    assert metrics_urls("https://[::1]:1025", MINDIE) == [
+        "https://[::1]:1027/metrics",
+        "https://[::1]:1026/metrics",
+        "https://[::1]:1025/metrics",
+    ]
+    assert metrics_urls("http://h:9000/team", VLLM) == ["http://h:9000/team/metrics"]
+
+
+def test_a_path_that_is_drained_by_reading_is_not_read() -> None:
+    """trtllm-serve's /metrics hands each iteration out once: it is somebody else's."""
+    assert metrics_urls("http://h", TENSORRT_LLM) == ["http://h/prometheus/metrics"]

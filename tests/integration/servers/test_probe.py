@@ -4,84 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
 from typing import Any
 
-import pytest
 from aiohttp import web
 from click.testing import CliRunner
 
 from bench.cli.probe import command
-from bench.errors import TargetError
 from bench.model import Target, TokenMethod
-from bench.servers.client import ANSWER_BYTES_MAX, ControlClient
 from bench.servers.families import family_named
-from bench.servers.findings import ProbeResult, scrape_target
+from bench.servers.findings import scrape_target
 from bench.servers.probe import probe
 from bench.servers.tokenizer import ServerTokenizer
-from bench.sim.config import SimConfig
-from bench.sim.process import SimProcess, running_sim
+from bench.sim.process import SimProcess
 
-Answer = Callable[[web.Request], Any] | tuple[int, str, bytes]
-
-NOT_FOUND = (404, "application/json", b'{"detail":"Not Found"}')
-METRICS = b"# TYPE x counter\nx_total 1\n"
-
-
-@pytest.fixture(scope="module")
-def sim() -> Iterator[SimProcess]:
-    with running_sim(SimConfig(port=0, max_model_len=8192)) as server:
-        yield server
-
-
-class Stub:
-    """A server of canned answers that keeps what it was asked."""
-
-    def __init__(self, answers: dict[str, Answer]) -> None:
-        self.answers = answers
-        self.paths: list[str] = []
-        self.bodies: list[dict[str, Any]] = []
-        self.headers: list[dict[str, str]] = []
-        self.url = ""
-
-    async def respond(self, request: web.Request) -> web.StreamResponse:
-        self.paths.append(f"{request.method} {request.path}")
-        self.headers.append(dict(request.headers))
-        if request.method == "POST":
-            self.bodies.append(await request.json())
-        answer = self.answers.get(request.path, NOT_FOUND)
-        if callable(answer):
-            answer = answer(request) if request.method == "GET" else answer(self.bodies[-1])
-        if isinstance(answer, web.StreamResponse):
-            return answer
-        status, content_type, body = answer
-        return web.Response(status=status, content_type=content_type, body=body)
-
-
-@asynccontextmanager
-async def serving(answers: dict[str, Answer]) -> AsyncIterator[Stub]:
-    stub = Stub(answers)
-    app = web.Application()
-    app.router.add_route("*", "/{path:.*}", stub.respond)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    assert site._server is not None
-    stub.url = f"http://127.0.0.1:{site._server.sockets[0].getsockname()[1]}"
-    try:
-        yield stub
-    finally:
-        await runner.cleanup()
-
-
-def probed(answers: dict[str, Answer], model: str = "", **options: Any) -> tuple[ProbeResult, Stub]:
-    async def run() -> tuple[ProbeResult, Stub]:
-        async with serving(answers) as stub:
-            return await probe(Target(stub.url, model), **options), stub
-
-    return asyncio.run(run())
+Answer = Any
+"""Status, content type and body; or a function of the request's JSON that gives one."""
 
 
 def models(owned_by: str, *names: str) -> Answer:
@@ -105,10 +42,6 @@ CHAT = events({"delta": {"role": "assistant", "content": "a"}}, {"delta": {"cont
 
 def streamed(body: bytes = CHAT) -> Answer:
     return 200, "text/event-stream", body
-
-
-def moved(location: str) -> web.Response:
-    return web.Response(status=307, headers={"Location": location})
 
 
 def test_the_simulated_server_in_every_field(sim: SimProcess) -> None:
@@ -160,7 +93,7 @@ def test_the_servers_tokenizer_gives_ids_and_chat_lengths(sim: SimProcess) -> No
     assert chat > len(ids)
 
 
-def test_a_tokenizer_that_takes_no_messages_is_given_the_templates_text() -> None:
+def test_a_tokenizer_that_takes_no_messages_is_given_the_templates_text(probed: Any) -> None:
     """llama.cpp turns messages into text on another path; the count then matches the usage."""
 
     def tokens(body: dict[str, Any]) -> Answer:
@@ -208,7 +141,7 @@ def test_the_command_prints_a_table(sim: SimProcess) -> None:
     assert "role frame first, usage in its own event, [DONE]" in run.stdout
 
 
-def test_refused_fields_are_left_out_and_recorded() -> None:
+def test_refused_fields_are_left_out_and_recorded(probed: Any) -> None:
     """transformers serve answers 422 and names the fields: one more request suffices."""
 
     def strict(body: dict[str, Any]) -> Answer:
@@ -229,7 +162,7 @@ def test_refused_fields_are_left_out_and_recorded() -> None:
     assert any("not in /v1/models" in note for note in result.notes)
 
 
-def test_a_refusal_that_names_nothing_is_narrowed_down() -> None:
+def test_a_refusal_that_names_nothing_is_narrowed_down(probed: Any) -> None:
     """Fields go one by one; the one after which it works is refused, those before are unproven."""
 
     def strict(body: dict[str, Any]) -> Answer:
@@ -243,7 +176,7 @@ def test_a_refusal_that_names_nothing_is_narrowed_down() -> None:
     assert result.style.ignore_eos
 
 
-def test_another_name_for_the_output_limit_is_learnt() -> None:
+def test_another_name_for_the_output_limit_is_learnt(probed: Any) -> None:
     """OpenAI's newer models refuse max_tokens and name max_completion_tokens instead."""
 
     def strict(body: dict[str, Any]) -> Answer:
@@ -257,7 +190,7 @@ def test_another_name_for_the_output_limit_is_learnt() -> None:
     assert stub.bodies[-1]["max_completion_tokens"] == 8
 
 
-def test_mindie_is_measured_from_its_own_answers() -> None:
+def test_mindie_is_measured_from_its_own_answers(probed: Any) -> None:
     """MindIE: version from /v2, no metrics without its port, usage beside the finish reason."""
     result, stub = probed(
         {
@@ -282,7 +215,7 @@ def test_mindie_is_measured_from_its_own_answers() -> None:
     assert not any("health" in path or "stop" in path for path in stub.paths)
 
 
-def test_litellm_is_known_by_the_headers_of_its_answers() -> None:
+def test_litellm_is_known_by_the_headers_of_its_answers(probed: Any) -> None:
     """The proxy hides behind `owned_by: openai`; the engine's metrics stay the engine's."""
 
     def answer(body: dict[str, Any]) -> web.Response:
@@ -302,7 +235,7 @@ def test_litellm_is_known_by_the_headers_of_its_answers() -> None:
     assert any("retries" in note for note in result.notes)
 
 
-def test_a_server_that_does_not_stream_is_told_so() -> None:
+def test_a_server_that_does_not_stream_is_told_so(probed: Any) -> None:
     """A JSON answer to a stream request leaves TTFT unmeasurable, and says it."""
     body = b'{"choices":[{"message":{"content":"a"},"finish_reason":"stop"}]}'
     result, _ = probed(
@@ -315,7 +248,7 @@ def test_a_server_that_does_not_stream_is_told_so() -> None:
     assert "stream" in {gap.missing for gap in result.gaps}
 
 
-def test_trtllm_metrics_are_found_on_their_own_path() -> None:
+def test_trtllm_metrics_are_found_on_their_own_path(probed: Any) -> None:
     """/metrics of trtllm-serve is JSON and drained on read: the Prometheus path is asked first."""
     result, stub = probed(
         {
@@ -326,123 +259,6 @@ def test_trtllm_metrics_are_found_on_their_own_path() -> None:
     )
     assert result.metrics.series["prompt_tokens"].name == "trtllm_prompt_tokens_total"
     assert "GET /metrics" not in stub.paths
-
-
-@pytest.mark.parametrize(
-    ("answers", "said", "hint"),
-    [
-        (
-            {"/v1/models": (401, "application/json", b'{"error":"Unauthorized"}')},
-            "status 401: Unauthorized",
-            "--api-key-env",
-        ),
-        (
-            {"/v1/models": (502, "text/html", b"<html>Bad Gateway</html>")},
-            "an HTML page with status 502",
-            "proxy",
-        ),
-        ({}, "status 404: Not Found", "/v1"),
-        (
-            {"/v1/models": lambda request: moved("http://other.invalid/")},
-            "sent on to http://other.invalid/",
-            "give that address",
-        ),
-        (
-            {"/v1/models": (200, "text/plain", b"x" * (ANSWER_BYTES_MAX + 1))},
-            "larger than 8 MiB",
-            "",
-        ),
-        (
-            {
-                "/v1/models": models("vllm", "m"),
-                "/v1/chat/completions": streamed(b'data: {"error":{"message":"no slot"}}\n\n'),
-            },
-            "status 200, but no slot",
-            "model name",
-        ),
-        (
-            {
-                "/v1/models": models("vllm", "m"),
-                "/v1/chat/completions": (503, "application/json", b'{"error":"scaling"}'),
-            },
-            "status 503: scaling",
-            "loading",
-        ),
-    ],
-    ids=["401", "html", "404", "redirect", "huge", "error in stream", "503"],
-)
-def test_an_unusable_server_is_a_target_error(
-    answers: dict[str, Answer], said: str, hint: str
-) -> None:
-    """What came back and what to do about it, in one or two lines."""
-    with pytest.raises(TargetError) as caught:
-        probed(answers)
-    assert said in caught.value.message
-    assert hint in caught.value.hint
-
-
-@pytest.mark.parametrize(
-    ("url", "said"),
-    [
-        ("http://127.0.0.1:1", "connection refused by 127.0.0.1:1"),
-        ("http://nowhere.invalid", "the host name nowhere.invalid is not known"),
-    ],
-)
-def test_an_address_where_nothing_answers(url: str, said: str) -> None:
-    """Refused connections and unknown names are told apart."""
-    with pytest.raises(TargetError) as caught:
-        asyncio.run(probe(Target(url, "")))
-    assert said in caught.value.message
-
-
-def test_https_to_a_plain_server_names_the_cause(sim: SimProcess) -> None:
-    """A TLS handshake with a plain server says so instead of showing a stack of OpenSSL."""
-    with pytest.raises(TargetError, match="no TLS connection") as caught:
-        asyncio.run(probe(Target(sim.url.replace("http://", "https://"), "")))
-    assert "plain http://" in caught.value.hint
-
-
-def test_the_key_goes_to_the_targets_host_only() -> None:
-    """Metrics on another host are read without the API key."""
-
-    async def run() -> list[dict[str, str]]:
-        async with serving({"/metrics": (200, "text/plain", METRICS)}) as stub:
-            target = Target(stub.url, "m", headers={"Authorization": "Bearer hunter2"})
-            async with ControlClient(target) as client:
-                await client.get("/metrics")
-                await client.get(stub.url.replace("127.0.0.1", "localhost") + "/metrics")
-            return stub.headers
-
-    same, other = asyncio.run(run())
-    assert same["Authorization"] == "Bearer hunter2"
-    assert "Authorization" not in other
-
-
-@pytest.mark.parametrize("path", ["/stopService", "/terminate", "/v1/health", "/flush_cache/"])
-def test_forbidden_paths_are_never_asked_for(path: str) -> None:
-    """The client itself refuses them, before any byte is sent."""
-
-    async def run() -> list[str]:
-        async with serving({}) as stub, ControlClient(Target(stub.url, "m")) as client:
-            with pytest.raises(ValueError, match="never called"):
-                await client.get(path)
-            return stub.paths
-
-    assert asyncio.run(run()) == []
-
-
-def test_a_redirect_on_the_same_host_is_followed() -> None:
-    """Old vLLM sends /metrics on to /metrics/."""
-
-    async def run() -> bytes:
-        answers: dict[str, Answer] = {
-            "/metrics": lambda request: moved("/metrics/"),
-            "/metrics/": (200, "text/plain", METRICS),
-        }
-        async with serving(answers) as stub, ControlClient(Target(stub.url, "m")) as client:
-            return (await client.get("/metrics")).body
-
-    assert asyncio.run(run()) == METRICS
 
 
 def test_a_probed_server_can_be_scraped(sim: SimProcess) -> None:
