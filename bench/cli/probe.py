@@ -32,7 +32,8 @@ def command(
 
     URL is its address with or without /v1, e.g. http://host:8000.
 
-    Reads /v1/models, the version and /metrics, then sends ONE short streamed request and looks at
+    Reads /v1/models, the version and /metrics, asks the tokenizer for the length of one sentence,
+    then sends ONE short streamed request and looks at
     the stream: who counts the tokens, where usage stands, which request fields are refused. Says
     what a full measurement would still need, and the server's setting that enables it. Health
     endpoints are not asked: on some servers they run a generation.

@@ -56,7 +56,7 @@ async def probe(
     """
     forced = None if family is None else family_named(family)
     async with ControlClient(target) as client:
-        announce(f"GET {client.root}/v1/models, its version and its metrics")
+        announce(f"{client.root}: its models, version, metrics and tokenizer")
         identity = await look(client, forced, metrics_url)
         model = choose_model(identity.cards, identity.listing, target.model)
         target = replace(target, model=model)
