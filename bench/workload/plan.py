@@ -30,7 +30,7 @@ UNIQUE, BLOCKS, MESSAGES, ADDED_MESSAGES = range(4)
 """Content of a row: its own; blocks; a whole conversation; what is added to the live one."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Columns:
     """Rows of the source, those of a session side by side, sessions in order of their start.
 
@@ -79,7 +79,7 @@ class PlannedCeiling:
         return {**asdict(self), "tokens_fraction": self.tokens_fraction}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Plan:
     """A bench.model.Workload.  Picklable; each process reads the same spool.
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import statistics
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -32,8 +33,8 @@ Tokenize = Callable[[str], Awaitable[Sequence[int]]]
 CountChat = Callable[[Sequence[Message]], Awaitable[int]]
 """Messages to the number of prompt tokens, chat template included."""
 
-WORDS_WANTED = 256
 WORDS_NEEDED = 32
+CALIBRATION_VOCABULARY = 256
 CALIBRATION_WORDS = (64, 256)
 _GROUP = 32
 _SAMPLE_WORDS = (16, 64, 256)
@@ -130,6 +131,8 @@ async def measured_vocabulary(
 ) -> Vocabulary:
     """A vocabulary of words that are one token each, found and checked with a tokenizer.
 
+    Words that are one token without a space before them too are preferred, since a prompt begins
+    with one; where there are few of these, what the first word costs more is in the overhead.
     With `count_chat` the overhead is that of the chat template, without it that of a bare prompt
     (BOS).  Where fewer than 32 candidates are single tokens, all candidates are used with their
     mean cost.
@@ -137,9 +140,12 @@ async def measured_vocabulary(
     candidates = candidate_words()
     special = await _special_tokens(tokenize, candidates[0])
     found = await _single_tokens(tokenize, candidates, special)
+    alone = await _each(tokenize, [word for word, _ in found])
+    both = [pair for pair, ids in zip(found, alone, strict=True) if len(ids) - special == 1]
+    found = both if len(both) >= WORDS_NEEDED else found
     words = tuple(word for word, _ in found) if len(found) >= WORDS_NEEDED else candidates
     ids = tuple(token for _, token in found) if len(found) >= WORDS_NEEDED else ()
-    samples = [_sample(words, size, start) for size in _SAMPLE_WORDS for start in range(3)]
+    samples = [_sample(words, size, start) for start, size in enumerate(_SAMPLE_WORDS * 4)]
     sizes = [sample.count(" ") + 1 for sample in samples]
     bare = [len(found_ids) for found_ids in await _each(tokenize, samples)]
     whole = bare
@@ -161,7 +167,7 @@ async def measured_vocabulary(
 
 def calibration_prompts(vocabulary: Vocabulary | None = None) -> tuple[tuple[int, str], ...]:
     """(words, text) of prompts whose `usage.prompt_tokens` the two functions below take."""
-    words = vocabulary.words if vocabulary else candidate_words()[:WORDS_WANTED]
+    words = vocabulary.words if vocabulary else candidate_words()[:CALIBRATION_VOCABULARY]
     return tuple((size, _sample(words, size, 0)) for size in CALIBRATION_WORDS)
 
 
@@ -185,7 +191,7 @@ def estimated_vocabulary(observed: Sequence[tuple[int, int]]) -> Vocabulary:
     off = sum(abs(tokens - overhead - per_word * n) for n, tokens in between)
     return Vocabulary(
         method=LengthMethod.ESTIMATE,
-        words=candidate_words()[:WORDS_WANTED],
+        words=candidate_words()[:CALIBRATION_VOCABULARY],
         tokens_per_word=per_word,
         overhead_tokens=max(0.0, overhead),
         error_fraction=off / sum(tokens for _, tokens in between) if between else None,
@@ -233,13 +239,14 @@ async def _special_tokens(tokenize: Tokenize, word: str) -> int:
 async def _single_tokens(
     tokenize: Tokenize, candidates: Sequence[str], special: int
 ) -> list[tuple[str, int]]:
-    """Words (with their id) that are one token after a space, up to `WORDS_WANTED`.
+    """Words (with their id) that are one token after a space, in the order of `candidates`.
 
-    Whole groups are asked at once; a group that has longer words is halved.
+    Whole groups are asked at once; a group that has longer words is halved.  Words that share an
+    id (the one for unknown text) are left out: to the server they would be the same word.
     """
     found: list[tuple[str, int]] = []
     groups = [candidates[i : i + _GROUP] for i in range(0, len(candidates), _GROUP)]
-    while groups and len(found) < WORDS_WANTED:
+    while groups:
         asked, groups = groups[:_GROUP], groups[_GROUP:]
         answers = await _each(tokenize, [" " + " ".join(group) for group in asked])
         halves: list[Sequence[str]] = []
@@ -249,8 +256,10 @@ async def _single_tokens(
             elif len(group) > 1:
                 halves += [group[: len(group) // 2], group[len(group) // 2 :]]
         groups = halves + groups
+    uses = Counter(token for _, token in found)
     order = {word: i for i, word in enumerate(candidates)}
-    return sorted(found, key=lambda each: order[each[0]])[:WORDS_WANTED]
+    distinct = [(word, token) for word, token in found if uses[token] == 1]
+    return sorted(distinct, key=lambda each: order[each[0]])
 
 
 async def _each(tokenize: Tokenize, texts: Sequence[str]) -> list[Sequence[int]]:
@@ -258,6 +267,6 @@ async def _each(tokenize: Tokenize, texts: Sequence[str]) -> list[Sequence[int]]
 
 
 def _sample(words: Sequence[str], size: int, start: int) -> str:
-    """`size` words in an order that puts different neighbours together for each `start`."""
-    step = 7 + 2 * start
-    return " ".join(words[(start + i * step) % len(words)] for i in range(size))
+    """`size` words that begin elsewhere, with other neighbours, for each `start`."""
+    first, step = 29 * start, 7 + 2 * start
+    return " ".join(words[(first + i * step) % len(words)] for i in range(size))

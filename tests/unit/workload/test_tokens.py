@@ -80,7 +80,7 @@ def test_single_token_words_make_exact_chat_prompts() -> None:
     tokenize = piece_tokenizer(3)
     found = asyncio.run(measured_vocabulary(asked(tokenize), chat_of(tokenize, 17)))
     assert (found.tokens_per_word, found.overhead_tokens, found.error_fraction) == (1.0, 17, 0.0)
-    assert len(found.words) == len(found.ids) == 256
+    assert len(found.words) == len(found.ids) == 680
     for planned in (18, 100, 3000):
         assert 17 + len(tokenize(made(found, planned))) == planned
 
@@ -108,6 +108,19 @@ def test_a_costlier_first_word_is_part_of_the_overhead() -> None:
     tokenize = piece_tokenizer(3, glue_first=True)
     found = asyncio.run(measured_vocabulary(asked(tokenize), chat_of(tokenize, 10)))
     assert found.overhead_tokens == 11
+    assert 10 + len(tokenize(made(found, 200))) == 200
+
+
+def test_words_that_may_begin_a_prompt_are_preferred() -> None:
+    """Words that cost more without a space before them are left out where enough others are."""
+
+    def tokenize(text: str) -> list[int]:
+        glued = not text.startswith(" ") and text[0] > "f"
+        return [2] * glued + piece_tokenizer(3)(text)
+
+    found = asyncio.run(measured_vocabulary(asked(tokenize), chat_of(tokenize, 10)))
+    assert {word[0] for word in found.words} == set("bdf")
+    assert (found.overhead_tokens, found.error_fraction) == (10, 0.0)
     assert 10 + len(tokenize(made(found, 200))) == 200
 
 
@@ -224,6 +237,7 @@ def test_a_local_tokenizer_file_counts(tmp_path: Path) -> None:
         )
     )
     assert found.method is LengthMethod.LOCAL_TOKENIZER
+    assert found.words == candidate_words()[:300]  # those unknown to it are all one token
     assert [words[word] for word in found.words] == list(found.ids)
 
 
