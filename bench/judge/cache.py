@@ -72,8 +72,10 @@ def _usage(measured: Measured) -> tuple[Floats, Floats]:
     return cached[both], prompt[both]
 
 
-def views(measured: Measured, values: Mapping[str, Reading]) -> dict[str, Any]:
-    """The `cache` part of summary.json.
+def views(
+    measured: Measured, values: Mapping[str, Reading], other_tokens: float | None
+) -> dict[str, Any]:
+    """The `cache` part of summary.json; `other_tokens` are prompt tokens of other traffic.
 
     `ceiling`, `client`, `server` as fractions or None, their differences, the reasons that this
     run gives for them, tiers where the server tells them apart, and TTFT by share of cached prompt.
@@ -92,7 +94,7 @@ def views(measured: Measured, values: Mapping[str, Reading]) -> dict[str, Any]:
         "client_high": _finite(values["cache_client"].estimate.high),
         "external": _number(values["cache_server_external"]),
         "tiers_tokens": measured.server.increase_by("cached_tokens_by_tier", "source"),
-        "reasons": [text.as_json() for text in _reasons(measured, values, gaps)],
+        "reasons": [text.as_json() for text in _reasons(measured, values, gaps, other_tokens)],
         "ttft_by_share": ttft_by_share(measured),
     }
 
@@ -102,7 +104,7 @@ def ttft_by_share(measured: Measured) -> list[dict[str, Any]]:
     frame = measured.requests
     prompt = column(frame, "prompt_tokens")
     share = column(frame, "cached_tokens") / np.where(prompt > 0, prompt, np.nan)
-    ttft = column(frame, "ttft_s")
+    ttft = measured.columns["ttft_s"].values
     rows = []
     for label, above, to in _SHARES:
         inside = measured.ok & (share > above) & (share <= to) & np.isfinite(ttft)
@@ -119,7 +121,10 @@ def ttft_by_share(measured: Measured) -> list[dict[str, Any]]:
 
 
 def _reasons(
-    measured: Measured, values: Mapping[str, Reading], gaps: Mapping[str, float | None]
+    measured: Measured,
+    values: Mapping[str, Reading],
+    gaps: Mapping[str, float | None],
+    other_tokens: float | None,
 ) -> list[Text]:
     """What in this run explains that the views differ or that one is absent."""
     found = []
@@ -131,13 +136,11 @@ def _reasons(
             )
         )
     ours = float(np.nansum(column(measured.requests, "prompt_tokens")))
-    theirs = measured.server.increase("prompt_tokens").value
-    if theirs is not None and ours and theirs > ours * (1 + _NOTABLE):
+    if other_tokens is not None and other_tokens > ours * _NOTABLE:
         found.append(
             Text(
-                f"其他流量：服务端处理了 {theirs:,.0f} 个输入 Token，本次窗口发送 {ours:,.0f} 个。",
-                f"Other traffic: the server took {theirs:,.0f} prompt tokens, "
-                f"this window sent {ours:,.0f}.",
+                f"其他流量：服务端另外处理了 {other_tokens:,.0f} 个输入 Token。",
+                f"Other traffic: the server took {other_tokens:,.0f} more prompt tokens.",
             )
         )
     if (gaps["ceiling_minus_client"] or 0) > _NOTABLE:
@@ -214,7 +217,7 @@ CACHE: tuple[Metric, ...] = (
         direction="higher",
         source="§7.4.1, §13, §4.3.2.3",
         run=cache_client,
-        kind=Kind.RATE,
+        kind=Kind.RATIO,
     ),
     Metric(
         name="cache_server",

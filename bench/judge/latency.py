@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pandas as pd
 
@@ -80,7 +82,7 @@ LATENCY: tuple[Metric, ...] = (
         source="§5.3.2, appendix A.1",
         scope=Scope.REQUEST,
         request=ttft_s,
-        failed_is_infinite=True,
+        failed_as=math.inf,
     ),
     Metric(
         name="ttft_from_send_s",
@@ -93,7 +95,7 @@ LATENCY: tuple[Metric, ...] = (
         source="§5.3.2",
         scope=Scope.REQUEST,
         request=ttft_from_send_s,
-        failed_is_infinite=True,
+        failed_as=math.inf,
     ),
     Metric(
         name="e2e_s",
@@ -106,7 +108,7 @@ LATENCY: tuple[Metric, ...] = (
         source="§5.3.2, §3.5.2.1, §4.5.1",
         scope=Scope.REQUEST,
         request=e2e_s,
-        failed_is_infinite=True,
+        failed_as=math.inf,
     ),
     Metric(
         name="tpot_s",
@@ -119,7 +121,7 @@ LATENCY: tuple[Metric, ...] = (
         source="§5.3.2, §4.5.1, appendix A.1",
         scope=Scope.REQUEST,
         request=tpot_s,
-        failed_is_infinite=True,
+        failed_as=math.inf,
     ),
     Metric(
         name="itl_s",
@@ -143,7 +145,7 @@ LATENCY: tuple[Metric, ...] = (
         source="metric system §2; Orca (OSDI 2022)",
         scope=Scope.REQUEST,
         request=normalized_latency_s,
-        failed_is_infinite=True,
+        failed_as=math.inf,
     ),
     Metric(
         name="tbt_top10_s",
@@ -156,7 +158,7 @@ LATENCY: tuple[Metric, ...] = (
         source="metric system §2; Mooncake (FAST 2025)",
         scope=Scope.REQUEST,
         request=tbt_top10_s,
-        failed_is_infinite=True,
+        failed_as=math.inf,
     ),
     Metric(
         name="fluidity",
@@ -164,11 +166,12 @@ LATENCY: tuple[Metric, ...] = (
         title_en="Fluidity",
         unit="fraction",
         formula="tokens on time / tokens, deadlines first_s and later_s, slack carried over",
-        applies_to="requests that ended well, under a profile with `fluidity` deadlines",
+        applies_to="profiles with `fluidity` deadlines; 0 for requests that failed or were dropped",
         direction="higher",
         source="metric system §2; Etalon (arXiv 2407.07000)",
         scope=Scope.REQUEST,
         request=fluidity,
+        failed_as=0.0,
         needs="fluidity",
     ),
     Metric(

@@ -3,8 +3,8 @@
 A request metric is a pure function from the frame of requests to one value for each request; a
 token metric has many values for each; a run metric is one value of the whole window.  Values are
 float64: NaN is unknown, a separate mask says where a metric does not apply, and a request that
-failed or was dropped is +inf where `failed_is_infinite`, so that failing fast improves no
-percentile.
+failed or was dropped has the value `failed_as` (+inf for a latency), so that failing fast improves
+no percentile.
 """
 
 from __future__ import annotations
@@ -54,6 +54,7 @@ class Kind(StrEnum):
 
     PROPORTION = "proportion"  # exact binomial on the effective sample size
     RATE = "rate"  # batch means over the seconds of the window
+    RATIO = "ratio"  # sums over requests, batch means
     EXACT = "exact"  # counted, not sampled: the interval is the value
 
 
@@ -128,13 +129,15 @@ class Column:
 class Measured:
     """What run metrics are computed from.
 
-    `requests` are the rows of the window in the order of their intended start, with the request
-    metrics as columns; `seconds` the whole seconds of the window (see `bench.judge.window`);
+    `requests` are the rows of the window in the order of their intended start, indexed by their
+    position in the run; `columns` their request metrics; `seconds` the bins of the window (see
+    `bench.judge.window`);
     `good` and `undecided` tell for each row whether it met every limit of the profile's good set
     (None without one).
     """
 
     requests: pd.DataFrame
+    columns: Mapping[str, Column]
     seconds: pd.DataFrame
     window: Window
     tokens: TokenCounts
@@ -190,7 +193,7 @@ class Metric:
     request: RequestCompute | None = None
     run: RunCompute | None = None
     kind: Kind | None = None
-    failed_is_infinite: bool = False
+    failed_as: float | None = None
     needs: str = ""
 
     @property

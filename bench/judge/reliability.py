@@ -128,7 +128,7 @@ def load_balance(measured: Measured) -> Reading:
 
 def _finished(measured: Measured) -> tuple[Floats, Floats]:
     """E2E latency and intended start of the requests that ended well."""
-    latency = column(measured.requests, "e2e_s")
+    latency = measured.columns["e2e_s"].values
     ok = measured.ok & np.isfinite(latency)
     return latency[ok], column(measured.requests, "intended_s")[ok]
 

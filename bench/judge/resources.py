@@ -70,7 +70,7 @@ def preemptions(measured: Measured) -> Reading:
 
 def server_restarts(measured: Measured) -> Reading:
     count = measured.server.restarts()
-    return absent(Absence.NOT_SCRAPED) if count is None else exact(count, 1)
+    return absent(Absence.NOT_SCRAPED) if count is None else exact(float(count), 1)
 
 
 def cost_per_request(measured: Measured) -> Reading:

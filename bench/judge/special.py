@@ -80,8 +80,8 @@ def beta_quantile(p: ArrayLike, a: ArrayLike, b: ArrayLike) -> Floats:
         below = _beta_cdf(middle, as_, bs, log_beta) < ps
         low = np.where(below, middle, low)
         high = np.where(below, high, middle)
-    middle: Floats = (low + high) / 2
-    return middle
+    found: Floats = (low + high) / 2
+    return found
 
 
 def t_quantile(p: float, degrees: float) -> float:

@@ -19,13 +19,13 @@ Sources
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.judge.special import beta_quantile, t_quantile
+from bench.judge.special import beta_cdf, beta_quantile, t_quantile
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -41,12 +41,16 @@ _MAX_ADVICE = 10**9
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A number with its interval.  NaN where unknown; `n` is what it was made from."""
+    """A number with its interval.  NaN where unknown; `n` is how many values it was made from.
+
+    `effective_n` independent values would tell as much.
+    """
 
     value: float
     low: float = math.nan
     high: float = math.nan
     n: int = 0
+    effective_n: float = math.nan
 
 
 UNKNOWN = Estimate(math.nan)
@@ -108,22 +112,28 @@ def _correlation_factor(means: Floats) -> float:
     return (1 + r) / (1 - r)
 
 
+def _standard_error(series: Floats) -> tuple[float, int]:
+    """Standard error of a series' mean over its batches, and how many; NaN for under 10 values."""
+    batches = _batches_for(len(series))
+    if not batches:
+        return math.nan, 0
+    means = _means(series, batches)
+    return math.sqrt(float(means.var(ddof=1)) * _correlation_factor(means) / batches), batches
+
+
 def batch_means(series: Floats, confidence: float) -> Estimate:
     """Mean of a series in time order (no NaN), with a Student-t interval over its batches.
 
     The interval is unknown for fewer than 10 values.
     """
-    n = len(series)
-    if n == 0:
+    if not len(series):
         return UNKNOWN
     mean = float(series.mean())
-    batches = _batches_for(n)
+    error, batches = _standard_error(series)
     if not batches:
-        return Estimate(mean, n=n)
-    means = _means(series, batches)
-    error = math.sqrt(float(means.var(ddof=1)) * _correlation_factor(means) / batches)
+        return Estimate(mean, n=len(series))
     half = t_quantile((1 + confidence) / 2, batches - 1) * error
-    return Estimate(mean, mean - half, mean + half, n)
+    return Estimate(mean, mean - half, mean + half, len(series))
 
 
 def ratio_of_sums(part: Floats, whole: Floats, confidence: float) -> Estimate:
@@ -140,34 +150,66 @@ def ratio_of_sums(part: Floats, whole: Floats, confidence: float) -> Estimate:
     return Estimate(ratio, ratio - half, ratio + half, len(whole))
 
 
-def design_effect(flags: Flags) -> float:
-    """How many correlated flags (in time order) tell as much as one independent one; at least 1.
+def design_effect(good: Floats | Flags, total: Floats | None = None) -> float:
+    """How many correlated samples tell as much about a share as one independent one; at least 1.
 
-    The variance of batch means of the flags over what independent flags would have.
+    `good[i]` of `total[i]` samples of request i were good (one each by default), in time order.  It
+    is the variance of the share over batches, by what independent samples would have.
     """
-    n = len(flags)
-    share = float(flags.mean()) if n else 0.0
-    batches = _batches_for(n)
+    hits = good.astype(np.float64)
+    counts = np.ones(len(hits)) if total is None else total
+    samples = float(counts.sum())
+    share = float(hits.sum()) / samples if samples else 0.0
+    error, batches = _standard_error(hits - share * counts)
     if not batches or share in (0.0, 1.0):
         return 1.0
-    means = _means(flags.astype(np.float64), batches)
-    size = n // batches
-    effect = float(means.var(ddof=1)) * _correlation_factor(means) * size / (share * (1 - share))
-    return max(1.0, effect)
+    variance = (error * len(hits) / samples) ** 2
+    return max(1.0, variance * samples / (share * (1 - share)))
 
 
-def proportion(flags: Flags, confidence: float, effect: float | None = None) -> Estimate:
-    """Share of true flags (in time order) with the exact interval on the effective sample size.
-
-    `effect` is the design effect where the caller knows it better; `n` of the answer is len(flags).
-    """
+def proportion(flags: Flags, confidence: float) -> Estimate:
+    """Share of true flags (in time order) with the exact interval on the effective sample size."""
     n = len(flags)
     if n == 0:
         return UNKNOWN
     share = float(flags.mean())
-    effective = n / (design_effect(flags) if effect is None else effect)
+    effective = n / design_effect(flags)
     low, high = clopper_pearson(share * effective, effective, confidence)
-    return Estimate(share, low, high, n)
+    return Estimate(share, low, high, n, effective)
+
+
+def quantile_ranks(q: float, n: int, effective: float, confidence: float) -> tuple[int, int]:
+    """1-based ranks (l, u) in `n` values between which quantile `q` lies with this confidence.
+
+    By counting: u is the least rank whose share is shown to be at least q by the exact binomial
+    interval on the effective sample size, n + 1 where no rank is; l the least one not shown to be
+    below q.  So "quantile <= bound" is shown where u values are within it, and refuted where fewer
+    than l are.
+    """
+
+    tail = (1 - confidence) / 2
+
+    def least(shown: Callable[[float], bool]) -> int:
+        low, high = 0, n + 1
+        while high - low > 1:
+            middle = (low + high) // 2
+            if middle == n or shown(middle / n * effective):
+                high = middle
+            else:
+                low = middle
+        return high
+
+    # Clopper-Pearson's bounds against q, by the distribution and not by its inverse.
+    def may_reach(good: float) -> bool:
+        return float(beta_cdf(q, good + 1, effective - good)) <= 1 - tail
+
+    def reaches(good: float) -> bool:
+        return float(beta_cdf(q, good, effective - good + 1)) <= tail
+
+    upper = least(reaches)
+    if upper == n and not float(beta_cdf(q, effective, 1.0)) <= tail:
+        upper = n + 1
+    return least(may_reach), upper
 
 
 def more_needed(share: float, required: float, effective: float, confidence: float) -> float:
@@ -178,9 +220,13 @@ def more_needed(share: float, required: float, effective: float, confidence: flo
     if share == required or math.isnan(share):
         return math.inf
 
+    tail = (1 - confidence) / 2
+
     def decided(n: float) -> bool:
-        low, high = clopper_pearson(share * n, n, confidence)
-        return low >= required or high < required
+        good = share * n
+        if share > required:
+            return float(beta_cdf(required, good, n - good + 1)) <= tail
+        return float(beta_cdf(required, good + 1, n - good)) > 1 - tail
 
     if decided(effective):
         return 0.0

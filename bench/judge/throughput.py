@@ -75,7 +75,7 @@ def share(good: Flags, unknown: Flags, confidence: float) -> Reading:
     if not unknown.any():
         return Reading(worst)
     best = proportion(good | unknown, confidence)
-    return Reading(Estimate(worst.value, worst.low, best.high, worst.n))
+    return Reading(Estimate(worst.value, worst.low, best.high, worst.n, worst.effective_n))
 
 
 def _rate(measured: Measured, per_bin: Floats) -> Reading:

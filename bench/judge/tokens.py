@@ -7,7 +7,7 @@ A run may hold hundreds of millions of tokens.  They are read in batches, the ga
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -58,14 +58,15 @@ class Deadlines:
 class TokenCounts:
     """What one pass over the token events leaves.
 
-    `per_second[k]` tokens arrived in bin k of the run's grid.  `per_token` are ITL gaps, one for
-    each token after a request's first event; `per_event` are undivided gaps between events (the
-    same batch where no event carried several tokens).  `tbt_top10_s` and `fluidity` have one value
-    for each request, NaN where it has none.  `events` and `several` count events, and those that
-    carried more than one token.
+    `per_second[k]` tokens arrived in bin k of the run's grid.  `arrived`, `tbt_top10_s` and
+    `fluidity` have one value for each request: tokens that arrived in events, and NaN where there
+    is no value.  `per_token` are ITL gaps, one for each token after a request's first event;
+    `per_event` are undivided gaps between events (the same batch where no event carried several
+    tokens).  `events` and `several` count events, and those that carried more than one token.
     """
 
     per_second: Floats
+    arrived: Floats
     tbt_top10_s: Floats
     fluidity: Floats
     per_token: list[GapBatch] = field(default_factory=list)
@@ -79,12 +80,13 @@ def count_tokens(
 ) -> TokenCounts:
     """Read all token events of a run whose requests have these intended starts."""
     n = len(intended_s)
-    counts = TokenCounts(np.zeros(grid.bins), np.full(n, np.nan), np.full(n, np.nan))
+    counts = TokenCounts(np.zeros(grid.bins), np.zeros(n), np.full(n, np.nan), np.full(n, np.nan))
     for batch in batches:
         events = _with_tokens(batch)
         if not len(events.arrival_s):
             continue
         counts.per_second += grid.count(events.arrival_s, events.tokens.astype(np.float64))
+        counts.arrived[events.rows] = np.add.reduceat(events.tokens, events.offsets[:-1])
         counts.events += len(events.tokens)
         counts.several += int(np.count_nonzero(events.tokens > 1))
         per_event, per_token = _gaps(events)
@@ -192,12 +194,14 @@ def ascending(batches: Iterable[GapBatch]) -> Gaps:
     return joined
 
 
-def count_within(batches: Iterable[GapBatch], bound: float, requests: int) -> tuple[Floats, Floats]:
-    """For each request: how many gaps it has at most `bound`, and how many in all."""
-    within, total = np.zeros(requests), np.zeros(requests)
+def sum_per_request(
+    batches: Iterable[GapBatch], requests: int, weigh: Callable[[Gaps], NDArray[np.generic]]
+) -> tuple[Floats, Floats]:
+    """For each request: the sum of what `weigh` makes of its gaps, and how many gaps it has."""
+    sums, counts = np.zeros(requests), np.zeros(requests)
     for batch in batches:
         edges = np.concatenate(([0], np.cumsum(batch.counts)))
-        below = np.concatenate(([0], np.cumsum(batch.gaps <= bound, dtype=np.int64)))
-        within[batch.rows] = np.diff(below[edges])
-        total[batch.rows] = batch.counts
-    return within, total
+        running = np.concatenate(([0.0], np.cumsum(weigh(batch.gaps), dtype=np.float64)))
+        sums[batch.rows] = np.diff(running[edges])
+        counts[batch.rows] = batch.counts
+    return sums, counts

@@ -59,6 +59,10 @@ class Window:
     def length_s(self) -> float:
         return self.end_s - self.start_s
 
+    def spans(self, other: Window) -> bool:
+        """Whether it is the same stretch of time."""
+        return (self.start_s, self.end_s) == (other.start_s, other.end_s)
+
     def holds(self, instants_s: Floats) -> Flags:
         """Which of the instants lie in the window; NaN does not."""
         return (instants_s >= self.start_s) & (instants_s < self.end_s)
@@ -78,16 +82,19 @@ class Window:
         }
 
 
-def whole_main_phase(frame: pd.DataFrame) -> Window:
-    """From the first intended start of the main phase to the last instant of any of its requests.
+WHOLE_RUN = Window(-math.inf, math.inf, "whole")
+"""All of a run, warm-up and drain included."""
 
-    Empty at 0 where the run has no main phase.
+
+def whole_window(judged: pd.DataFrame) -> Window:
+    """From the first intended start to the last instant of any of these requests.
+
+    Empty at 0 where there are none.
     """
-    main = frame[(frame["phase"] == "main").to_numpy()]
-    if main.empty:
+    if judged.empty:
         return Window(0.0, 0.0, "whole")
-    start = float(column(main, "intended_s").min())
-    return Window(start, _last_instant(main) + _SAME_INSTANT_S, "whole")
+    start = float(column(judged, "intended_s").min())
+    return Window(start, _last_instant(judged) + _SAME_INSTANT_S, "whole")
 
 
 def grid_of(frame: pd.DataFrame, whole: Window) -> Grid:

@@ -1,0 +1,137 @@
+"""summary.json: every metric of the window with its statistics (design, "Contracts")."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.judge.goodput import within
+from bench.judge.metric import ABSENT, Column, Measured, Reading
+from bench.judge.stats import nearest_rank
+from bench.judge.throughput import share
+from bench.judge.tokens import Gaps
+
+SCHEMA = 1
+QUANTILES: Mapping[str, float] = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p999": 0.999}
+
+_TRIMMED_SHARE = 0.1
+
+
+def metrics_of(
+    columns: Mapping[str, Column], readings: Mapping[str, Reading], itl_s: Gaps
+) -> dict[str, Any]:
+    """One entry for each metric, by name."""
+    entries = {name: distribution(found) for name, found in columns.items()}
+    entries["itl_s"] = _statistics(itl_s, itl_s, unknown=0, not_applicable=0)
+    return entries | {name: value_of(reading) for name, reading in readings.items()}
+
+
+def distribution(found: Column) -> dict[str, Any]:
+    """Statistics of a request metric.
+
+    Percentiles and max rank failed requests (`infinite_n`) as +∞; where that is the answer, the
+    number is null and the statistic is named in `infinite`.  Mean, std and min are over the others.
+    """
+    values = found.values
+    skipped = np.zeros(len(values), np.bool_)
+    if found.not_applicable is not None:
+        skipped = found.not_applicable
+    ranked = np.sort(values[~skipped & ~np.isnan(values)])
+    unknown = int((np.isnan(values) & ~skipped).sum())
+    return _statistics(
+        ranked, ranked[np.isfinite(ranked)], unknown=unknown, not_applicable=int(skipped.sum())
+    )
+
+
+def _statistics(
+    ranked: NDArray[np.floating],
+    finite: NDArray[np.floating],
+    *,
+    unknown: int,
+    not_applicable: int,
+) -> dict[str, Any]:
+    known = len(finite) > 0
+    statistics = {
+        "mean": float(finite.mean(dtype=np.float64)) if known else math.nan,
+        "std": _deviation(finite),
+        "min": float(finite[0]) if known else math.nan,
+        **{name: nearest_rank(ranked, q) for name, q in QUANTILES.items()},
+        "max": float(ranked[-1]) if len(ranked) else math.nan,
+    }
+    return {
+        "n": len(ranked),
+        "unknown": unknown,
+        "not_applicable": not_applicable,
+        "infinite_n": len(ranked) - len(finite),
+        **{name: finite_or_none(value) for name, value in statistics.items()},
+        "infinite": [name for name, value in statistics.items() if math.isinf(value)],
+    }
+
+
+def _deviation(finite: NDArray[np.floating]) -> float:
+    """Sample standard deviation, in blocks so that many values need no copy as float64."""
+    n = len(finite)
+    if n < 2:
+        return math.nan
+    mean = float(finite.mean(dtype=np.float64))
+    blocks = np.array_split(finite, -(-n // 1_000_000))
+    squares = math.fsum(float(((block - mean) ** 2).sum(dtype=np.float64)) for block in blocks)
+    return math.sqrt(squares / (n - 1))
+
+
+def value_of(reading: Reading) -> dict[str, Any]:
+    """A run metric: value and interval, or why there is none."""
+    found = reading.estimate
+    return {
+        "value": finite_or_none(found.value),
+        "low": finite_or_none(found.low),
+        "high": finite_or_none(found.high),
+        "n": found.n,
+        "absent": ABSENT[reading.absent].as_json() if reading.absent else None,
+    }
+
+
+def attainment(measured: Measured) -> list[dict[str, Any]]:
+    """How many requests met each limit of the good set alone, and all of them together."""
+    good = measured.profile.good if measured.profile else None
+    if good is None or measured.good is None or measured.undecided is None:
+        return []
+    rows = []
+    for limit in good.limits:
+        met, unknown = within(measured.columns[limit.metric], limit)
+        alone = share(met, unknown, measured.confidence)
+        rows.append({"metric": limit.metric, "bound": limit.bound, **value_of(alone)})
+    jointly = share(measured.good, measured.undecided, measured.confidence)
+    return [*rows, {"metric": None, "bound": None, **value_of(jointly)}]
+
+
+def cleaned(columns: Mapping[str, Column], names: Sequence[str]) -> dict[str, Any]:
+    """Means the documents call cleaned: shown beside the full ones, never judged.
+
+    `trimmed_10`: without the first and last 10 % of the requests (§3.5.2.2).  `below_p99`: without
+    those beyond P99 (§4.5.2).
+    """
+    views = {}
+    for name in names:
+        values = columns[name].values[np.isfinite(columns[name].values)]
+        cut = int(len(values) * _TRIMMED_SHARE)
+        ascending = np.sort(values)
+        kept = ascending[ascending <= nearest_rank(ascending, 0.99)]
+        views[name] = {
+            "trimmed_10": _mean(values[cut : len(values) - cut]),
+            "below_p99": _mean(kept),
+        }
+    return views
+
+
+def _mean(values: NDArray[np.floating]) -> float | None:
+    return float(values.mean()) if len(values) else None
+
+
+def finite_or_none(value: float | None) -> float | None:
+    """A number that JSON can hold."""
+    return value if value is not None and math.isfinite(value) else None
