@@ -45,7 +45,7 @@ class Console:
         version = f" {server.version}" if server.version else ""
         self.note(f"server: {server.title}{version}, model {ready.target.model}")
         for gap in ready.probe.gaps:
-            self.note(f"{gap.what}: {gap.effect} → {gap.remedy}")
+            self.note(f"{gap.missing}: {gap.effect} → {gap.remedy}")
         self.note(f"writing {folder}")
 
     def second(self, totals: Totals, elapsed_s: float) -> None:

@@ -116,7 +116,7 @@ _RENAMED = {
     help="Language of the report.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object to stdout.")
-def command(url: str, as_json: bool, **options: Any) -> None:  # noqa: D417
+def command(url: str, as_json: bool, **options: Any) -> None:
     """Replay a workload against the server at URL.
 
     Looks at the server first, plans the whole run, then sends; what was measured is judged and

@@ -39,12 +39,13 @@ class Sink(Protocol):
 class _Conversation:
     """A session on its way: its next turn, and the answers that later turns build on."""
 
-    __slots__ = ("flight", "history", "next_turn", "session", "slot")
+    __slots__ = ("awaits_render", "flight", "history", "next_turn", "session", "slot")
 
     def __init__(self, session: Session) -> None:
         self.session = session
         self.next_turn = 0
         self.slot = False
+        self.awaits_render = False
         self.flight: Flight | None = None
         live = any(turn.appends for turn in session.turns)
         self.history: list[Message] | None = [] if live else None
@@ -166,7 +167,7 @@ class Replay:
         later = self._later
         while later and later[0][0] <= now_ns + LOOKAHEAD_NS:
             due_ns, _, conversation = heapq.heappop(later)
-            self._unrendered.append(conversation)
+            self._to_render(conversation)
             self._push(due_ns, conversation)
         if self._pace.concurrency is None:
             self._pull(now_ns)
@@ -175,7 +176,7 @@ class Replay:
         """Renders one request ahead of its time; False when there is none to render."""
         while self._unrendered:
             conversation = self._unrendered.popleft()
-            if conversation.flight is None:
+            if conversation.awaits_render:
                 self._render_next(conversation)
                 return True
         if self._pace.concurrency is not None and len(self._ready) < self._ready_wanted:
@@ -210,6 +211,10 @@ class Replay:
 
     # -- inside ----------------------------------------------------------------------------
 
+    def _to_render(self, conversation: _Conversation) -> None:
+        conversation.awaits_render = True
+        self._unrendered.append(conversation)
+
     def _push(self, due_ns: int, conversation: _Conversation | None) -> None:
         self._order += 1
         heapq.heappush(self._heap, (due_ns, self._order, conversation))
@@ -237,7 +242,7 @@ class Replay:
                 return
             conversation = _Conversation(session)
             self._first_turns_waiting += 1
-            self._unrendered.append(conversation)
+            self._to_render(conversation)
             self._push(due_ns, conversation)
 
     @property
@@ -254,7 +259,7 @@ class Replay:
             conversation = _Conversation(session)
             conversation.slot = True
             self._ready.append(conversation)
-            self._unrendered.append(conversation)
+            self._to_render(conversation)
 
     def _open_slot(self, due_ns: int) -> None:
         if not self._ready:
@@ -263,6 +268,7 @@ class Replay:
             self._send(self._ready.popleft(), due_ns)
 
     def _render_next(self, conversation: _Conversation) -> Flight:
+        conversation.awaits_render = False
         turn = conversation.session.turns[conversation.next_turn]
         prompt = self._workload.prompt(turn)
         if conversation.history is not None:

@@ -107,7 +107,7 @@ class Wire:
         self._replay.start(start_ns, self)
         self._low_ns = self._next_sweep_ns = time.monotonic_ns()
         self._arm()
-        self._loop.add_reader(self._epoll.fileno(), self._turn)
+        self._loop.add_reader(self._epoll.fileno(), self._on_ready)
         beat = asyncio.create_task(self._beat())
         try:
             await self._over
@@ -119,7 +119,7 @@ class Wire:
         """Keeps timeouts and look-ahead going while no socket is ready."""
         while True:
             await asyncio.sleep(SWEEP_NS / 1e9)
-            self._turn()
+            self._on_ready()
 
     def close(self) -> None:
         for connection in (*self._connections.values(), *self._closed):
@@ -129,6 +129,16 @@ class Wire:
         self._epoll.close()
 
     # -- the loop --------------------------------------------------------------------------
+
+    def _on_ready(self) -> None:
+        """A turn; what goes wrong in it ends the run instead of being logged by asyncio."""
+        assert self._over is not None
+        if self._over.done():
+            return
+        try:
+            self._turn()
+        except Exception as error:
+            self._over.set_exception(error)
 
     def _turn(self) -> None:
         """Reads, sends and decodes until there is nothing to do or asyncio must have a turn."""
