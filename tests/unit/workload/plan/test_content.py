@@ -5,15 +5,20 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import pickle
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from bench.errors import ConfigError
 from bench.model import Session, TraceRow, Turn
 from bench.workload.build import build_plan
+from bench.workload.ceiling import CacheCeiling
 from bench.workload.plan import Plan
 from bench.workload.readers import TraceReading
 from bench.workload.recipe import Recipe, named_seeds
@@ -162,6 +167,38 @@ def test_the_ceiling_counts_the_main_phase_in_a_filled_cache(plan: MakePlan) -> 
     warm = plan(single(4), warmup={"duration_s": 1})
     assert warm.ceiling().tokens_fraction == pytest.approx(16 / 40)
     assert warm.ceiling(server_block_tokens=32).hit_tokens == 0
+
+
+@given(
+    ids=st.lists(st.lists(st.integers(0, 9), min_size=1, max_size=8), min_size=1, max_size=12),
+    tails=st.lists(st.integers(1, 16), min_size=12, max_size=12),
+)
+@settings(
+    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_the_ceiling_leaves_nothing_out(
+    plan: MakePlan, ids: list[list[int]], tails: list[int]
+) -> None:
+    """What the plan counts is what counting every block of every request gives."""
+    rows = [
+        row(float(i), 16 * (len(chain) - 1) + tail, block_ids=tuple(chain))
+        for i, (chain, tail) in enumerate(zip(ids, tails, strict=False))
+    ]
+    whole = CacheCeiling(16)
+    for each in rows:
+        whole.add(each.block_ids or (), each.input_tokens or 0)
+    found = plan(rows).ceiling()
+    assert (found.hit_tokens, found.input_tokens) == (whole.hit_tokens, whole.input_tokens)
+
+
+def test_a_plan_holds_numbers_and_no_content(plan: MakePlan) -> None:
+    """A row costs under 80 bytes of memory, however long its text or its list of blocks."""
+    rows = [row(float(i), None, messages=talk("x" * 10_000)) for i in range(500)]
+    rows += [row(500.0 + i, 16_000, block_ids=tuple(range(i, i + 1000))) for i in range(500)]
+    made = plan(rows)
+    columns = [getattr(made.columns, each.name) for each in fields(made.columns)]
+    assert sum(column.nbytes for column in columns) / 1000 < 80
+    assert len(pickle.dumps(made)) < 100_000
 
 
 def test_each_cycle_starts_with_an_empty_cache(plan: MakePlan) -> None:
