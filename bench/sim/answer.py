@@ -144,6 +144,7 @@ class Answering:
             job.driver.withdraw(request)
             sink.close()
             started = request.scheduled_ns is not None
+            head_sent = isinstance(sink, Stream) or sink.done.is_set()
             self._truth.add(
                 TruthRow(
                     request.id,
@@ -155,7 +156,7 @@ class Answering:
                     output_tokens=sink.output_tokens,
                     queue_s=request.queue_s,
                     preemptions=request.preemptions,
-                    status=200,
+                    status=200 if head_sent else None,
                     finish=request.finish_reason,
                     fault=job.shape.fault,
                     replica=self._drivers.index(job.driver),

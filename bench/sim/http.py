@@ -31,6 +31,7 @@ from bench.sim.truth import TruthRecord, TruthRow
 
 _BODY_LIMIT_BYTES = 256 * 1024 * 1024
 _BACKLOG = 4096
+_CLOSE_WAIT_S = 1.0
 
 
 class SimServer:
@@ -61,7 +62,7 @@ class SimServer:
             handler_cancellation=True,
             access_log=None,
             keepalive_timeout=config.keepalive_s,
-            shutdown_timeout=0,
+            shutdown_timeout=_CLOSE_WAIT_S,
         )
         self.tasks: list[asyncio.Task[None]] = []
         self._site: web.TCPSite | None = None
@@ -108,6 +109,7 @@ class SimServer:
         for task in self.tasks:
             with contextlib.suppress(asyncio.CancelledError):
                 await task
+        self._cut_connections()  # ends the requests on them, which writes their truth
         await self._runner.cleanup()
         self._truth.close()
 
@@ -124,11 +126,14 @@ class SimServer:
             await asyncio.sleep(started_s + start_s - clock())
             if self._site is not None:
                 await self._site.stop()
-            if self._runner.server is not None:
-                for connection in self._runner.server.connections:
-                    connection.force_close()
+            self._cut_connections()
             await asyncio.sleep(started_s + end_s - clock())
             await self._listen()
+
+    def _cut_connections(self) -> None:
+        if self._runner.server is not None:
+            for connection in self._runner.server.connections:
+                connection.force_close()
 
     def _application(self) -> web.Application:
         app = web.Application(client_max_size=_BODY_LIMIT_BYTES, middlewares=[self._guard])

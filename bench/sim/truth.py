@@ -21,6 +21,11 @@ class TruthRow:
     `received_ns` is when its body had been read, `first_ns` and `last_ns` are just before the bytes
     of its first and last token were handed to the kernel.  `output_tokens` are those handed over.
     `finish` is the finish reason, `abort` when the answer broke off, or None without an engine.
+
+    Between a request's arrival in the kernel and `received_ns` lies the time the server needed to
+    read it, which grows when many arrive at once.  A client's arrivals are therefore best held
+    against `first_ns` and `last_ns` themselves, which share its clock, and not durations against
+    durations.
     """
 
     id: str

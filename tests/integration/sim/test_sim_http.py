@@ -174,6 +174,21 @@ def test_a_client_that_leaves(
     served(scenario)
 
 
+def test_leaving_a_busy_server(served: Served) -> None:
+    """A server that is left while it streams ends every request, and records them."""
+
+    async def scenario(server: SimServer, client: Any) -> tuple[SimServer, list[Any]]:
+        fields = [{}, {"stream": False, "stream_options": None}]
+        tasks = [asyncio.create_task(client.chat(max_tokens=50_000, **each)) for each in fields]
+        while len(server.engines[0].running) < 2:
+            await asyncio.sleep(0)
+        return server, tasks
+
+    server, _ = served(scenario)
+    assert [row.finish for row in server.truth] == ["abort", "abort"]
+    assert {row.status for row in server.truth} == {200, None}
+
+
 def test_ids(served: Served) -> None:
     """X-Request-Id names the answer and the truth; without it ids differ."""
 

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
 from bench.errors import UsageError
 from bench.sim.faults import KINDS, FaultPlan, apply, parse_fault, parse_header
 from bench.sim.shape import SOUND, StreamShape
+
+
+def test_every_kind_is_documented() -> None:
+    """`docs/sim.md` names each kind."""
+    told = (Path(__file__).parents[3] / "docs" / "sim.md").read_text()
+    assert [name for name in KINDS if f"`{name}`" not in told] == []
 
 
 def shapes(text: str, count: int, seed: int = 0) -> list[StreamShape]:
