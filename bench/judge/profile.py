@@ -6,19 +6,20 @@ its limits are added to the parent's, replacing those of the same metric, statis
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from bench.errors import ConfigError
 from bench.judge.metric import Kind, Metric, Scope, Text
 from bench.judge.metrics import METRICS
 from bench.judge.tokens import Deadlines
 from bench.shipped import shipped
-from bench.yamlfile import StrictModel, load_yaml_model, nearest
+from bench.yamlfile import StrictModel, explain, load_yaml_model, nearest
 
 
 def _known_metric(name: str) -> str:
@@ -185,6 +186,23 @@ def load_profile(name_or_path: str | Path) -> Profile:
     profile = _load(name_or_path, Path(), ())
     check_profile(profile)
     return profile
+
+
+def profile_of(manifest: Mapping[str, Any]) -> Profile | None:
+    """The profile a run was made under, as its manifest holds it; None where it had none.
+
+    Raises ConfigError where this release doesn't know it any more.
+    """
+    stored = manifest.get("profile")
+    if stored is None:
+        return None
+    try:
+        return Profile.model_validate_json(json.dumps(stored))
+    except ValidationError as error:
+        what, hint = explain(error, Profile)
+        raise ConfigError(
+            f"the run's own profile can't be read: {what}", hint or "name a profile with -p"
+        ) from None
 
 
 def shipped_profiles() -> list[str]:

@@ -1,0 +1,96 @@
+"""`bench profiles`: the SLO profiles there are, what is in one, whether a file is one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.group(short_help="List, show and check SLO profiles.")
+def command() -> None:
+    """SLO profiles: what a run is held against.
+
+    \b
+    Examples:
+      bench profiles list
+      bench profiles show realtime-chat
+      bench profiles check my-slo.yaml
+    """
+
+
+@command.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object to stdout.")
+def list_profiles(as_json: bool) -> None:
+    """List the shipped profiles.
+
+    \b
+    Example:
+      bench profiles list
+    """
+    import json
+
+    from bench.judge.profile import load_profile, shipped_profiles
+
+    profiles = [load_profile(name) for name in shipped_profiles()]
+    if as_json:
+        rows = [{"name": p.name, "title": p.title.model_dump()} for p in profiles]
+        click.echo(json.dumps({"profiles": rows}, ensure_ascii=False))
+        return
+    for profile in profiles:
+        click.echo(f"{profile.name:<34} {profile.title.en} · {profile.title.zh}")
+
+
+@command.command()
+@click.argument("name")
+@click.option("--json", "as_json", is_flag=True, help="Print the whole profile as JSON.")
+def show(name: str, as_json: bool) -> None:
+    """Show the limits of the profile NAME (or file), with what it extends merged in.
+
+    \b
+    Example:
+      bench profiles show cluster-medium
+    """
+    from bench.cli.verdict_view import quantity
+    from bench.judge.metrics import METRICS
+    from bench.judge.profile import load_profile
+
+    profile = load_profile(name)
+    if as_json:
+        click.echo(profile.model_dump_json())
+        return
+    click.echo(f"{profile.name}: {profile.title.en} · {profile.title.zh}")
+    if profile.description:
+        click.echo(profile.description.en)
+    for limit in profile.limits:
+        metric = METRICS[limit.metric]
+        sign = "≤" if metric.direction == "lower" else "≥"
+        statistic = "" if limit.statistic == "value" else f" {limit.statistic}"
+        level = "" if limit.level == "target" else f" ({limit.level})"
+        bound = quantity(limit.bound, metric.unit)
+        click.echo(f"  {limit.metric}{statistic} {sign} {bound}{level}  [{limit.source}]")
+    if profile.good:
+        met = " and ".join(
+            f"{good.metric} {quantity(good.bound, METRICS[good.metric].unit)}"
+            for good in profile.good.limits
+        )
+        click.echo(f"  a request is good that meets {met}")
+    for reference in profile.references:
+        value = quantity(reference.value, METRICS[reference.metric].unit)
+        title = reference.title.en
+        click.echo(f"  reference: {title}: {reference.metric} {value}  [{reference.source}]")
+
+
+@command.command()
+@click.argument("file", type=click.Path(path_type=Path))
+def check(file: Path) -> None:
+    """Check that FILE is a profile whose limits a run can decide; exit 2 where it is not.
+
+    \b
+    Example:
+      bench profiles check my-slo.yaml
+    """
+    from bench.judge.profile import load_profile
+
+    profile = load_profile(file)
+    click.echo(f"{file}: profile {profile.name}, {len(profile.limits)} limits: ok")

@@ -1,0 +1,138 @@
+"""How a verdict looks on a terminal: words and signs first, colour only beside them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import IO, Any
+
+from rich.console import Console
+from rich.table import Table
+
+from bench.errors import ExitCode
+
+EXIT_CODES: Mapping[str, ExitCode] = {
+    "pass": ExitCode.PASS,
+    "none": ExitCode.PASS,
+    "fail": ExitCode.OBJECTIVE_FAILED,
+    "undecided": ExitCode.UNDECIDED,
+    "invalid": ExitCode.UNDECIDED,
+}
+"""What each verdict tells the shell."""
+
+_RESULTS: Mapping[str, tuple[str, str]] = {
+    "pass": ("✓ pass", "blue"),
+    "fail": ("✗ FAIL", "bold yellow"),
+    "undecided": ("? undecided", "magenta"),
+    "not_applicable": ("– n/a", "dim"),
+}
+_VERDICTS: Mapping[str, str] = {
+    "pass": "✓ PASS: every objective that applies is met",
+    "fail": "✗ FAIL: at least one objective is not met",
+    "undecided": "? UNDECIDED: too few samples, or a value is unknown",
+    "invalid": "! NOT VALID: this run can't be trusted, so it gets no verdict",
+    "none": "· no objective was judged",
+}
+_WIDTH = 80
+_SHOWN: tuple[tuple[str, str], ...] = (
+    ("ttft_s", "TTFT"),
+    ("tpot_s", "TPOT"),
+    ("itl_s", "ITL"),
+    ("e2e_s", "E2E"),
+)
+_RATES = ("request_rps", "output_tps", "goodput_rps", "cache_client", "error_rate")
+
+
+def show(verdict: Mapping[str, Any], summary: Mapping[str, Any], stream: IO[str]) -> None:
+    """Write the run's numbers, its limits and the verdict; at most 80 columns wide."""
+    console = Console(file=stream, width=_WIDTH, highlight=False)
+    console.print(_latencies(summary))
+    console.print(_line(summary))
+    if verdict["limits"]:
+        console.print(_limits(verdict))
+    for rule in verdict["reasons"]:
+        value, limit = quantity(rule["value"], rule["unit"]), quantity(rule["limit"], rule["unit"])
+        sign = "≥" if rule["direction"] == "higher" else "≤"
+        console.print(f"! {rule['title']['en']}: {value}, wanted {sign} {limit}", style="bold")
+        console.print(f"    {rule['advice']['en']}")
+    unknown = [rule["rule"] for rule in verdict["validity"] if rule["result"] == "unknown"]
+    if unknown:
+        console.print(f"not checked, for want of inputs: {', '.join(unknown)}", style="dim")
+    console.print(_VERDICTS[verdict["verdict"]], style="bold")
+
+
+def _latencies(summary: Mapping[str, Any]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for head in ("", "n", "mean", "P50", "P90", "P99", "max"):
+        table.add_column(head, justify="right" if head else "left", no_wrap=True)
+    for name, short in _SHOWN:
+        row = summary["metrics"][name]
+        numbers = [
+            "∞" if key in row["infinite"] else quantity(row[key], "s")
+            for key in ("mean", "p50", "p90", "p99", "max")
+        ]
+        table.add_row(short, f"{row['n']:,}", *numbers)
+    return table
+
+
+def _line(summary: Mapping[str, Any]) -> str:
+    metrics, window = summary["metrics"], summary["window"]
+    parts = [
+        f"{name} {quantity(metrics[name]['value'], unit)}"
+        for name, unit in zip(_RATES, ("/s", "tokens/s", "/s", "fraction", "fraction"), strict=True)
+        if metrics[name]["value"] is not None
+    ]
+    length = window["end_s"] - window["start_s"]
+    return f"{', '.join(parts)}; window {length:.0f} s ({window['rule']})"
+
+
+def _limits(verdict: Mapping[str, Any]) -> Table:
+    table = Table(box=None, pad_edge=False, title_justify="left", caption_justify="left")
+    table.add_column("result", no_wrap=True)
+    table.add_column("limit", no_wrap=True)
+    table.add_column("value [interval]", no_wrap=True)
+    table.add_column("source", overflow="ellipsis", no_wrap=True)
+    for row in verdict["limits"]:
+        words, style = _RESULTS[row["result"]]
+        if row["level"] != "target":
+            words = f"  {row['level']}: {'met' if row['result'] == 'pass' else row['result']}"
+            style = "dim"
+        sign = "≤" if row["direction"] == "lower" else "≥"
+        statistic = "" if row["statistic"] == "value" else f" {row['statistic']}"
+        bound = quantity(row["bound"], row["unit"])
+        table.add_row(
+            f"[{style}]{words}[/]",
+            f"{row['metric'].removesuffix('_s')}{statistic} {sign} {bound}",
+            _interval(row),
+            row["source"],
+        )
+        if row["advice"] and row["result"] == "undecided":
+            table.add_row("", f"  {row['advice']['en']}", "", "")
+    return table
+
+
+def _interval(row: Mapping[str, Any]) -> str:
+    def number(name: str) -> str:
+        return "∞" if name in row["infinite"] else quantity(row[name], row["unit"])
+
+    if row["low"] == row["high"] == row["value"]:
+        return number("value")
+    return f"{number('value')} [{number('low')}, {number('high')}]"
+
+
+def quantity(value: float | None, unit: str) -> str:
+    """A number with its unit, three significant digits; — where unknown."""
+    if value is None or math.isnan(value):
+        return "—"
+    if unit == "s":
+        small = abs(value) < 1
+        return f"{_digits(value * 1e3)} ms" if small else f"{_digits(value)} s"
+    if unit == "fraction":
+        return f"{_digits(value * 100)} %"
+    return f"{_digits(value)}{'' if unit in ('1', 'currency') else f' {unit}'}"
+
+
+def _digits(value: float) -> str:
+    if value == 0 or abs(value) >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.3g}"
