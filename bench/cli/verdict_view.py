@@ -8,6 +8,7 @@ from typing import IO, Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from bench.errors import ExitCode
 
@@ -48,8 +49,8 @@ def show(verdict: Mapping[str, Any], summary: Mapping[str, Any], stream: IO[str]
     console = Console(file=stream, width=_WIDTH, highlight=False)
     console.print(_latencies(summary))
     console.print(_line(summary))
-    if verdict["limits"]:
-        console.print(_limits(verdict))
+    for row in verdict["limits"]:
+        _print_limit(console, row)
     for rule in verdict["reasons"]:
         value, limit = quantity(rule["value"], rule["unit"]), quantity(rule["limit"], rule["unit"])
         sign = "≥" if rule["direction"] == "higher" else "≤"
@@ -79,60 +80,59 @@ def _line(summary: Mapping[str, Any]) -> str:
     metrics, window = summary["metrics"], summary["window"]
     parts = [
         f"{name} {quantity(metrics[name]['value'], unit)}"
-        for name, unit in zip(_RATES, ("/s", "tokens/s", "/s", "fraction", "fraction"), strict=True)
+        for name, unit in zip(
+            _RATES, ("1/s", "tokens/s", "1/s", "fraction", "fraction"), strict=True
+        )
         if metrics[name]["value"] is not None
     ]
     length = window["end_s"] - window["start_s"]
     return f"{', '.join(parts)}; window {length:.0f} s ({window['rule']})"
 
 
-def _limits(verdict: Mapping[str, Any]) -> Table:
-    table = Table(box=None, pad_edge=False, title_justify="left", caption_justify="left")
-    table.add_column("result", no_wrap=True)
-    table.add_column("limit", no_wrap=True)
-    table.add_column("value [interval]", no_wrap=True)
-    table.add_column("source", overflow="ellipsis", no_wrap=True)
-    for row in verdict["limits"]:
-        words, style = _RESULTS[row["result"]]
-        if row["level"] != "target":
-            words = f"  {row['level']}: {'met' if row['result'] == 'pass' else row['result']}"
-            style = "dim"
-        sign = "≤" if row["direction"] == "lower" else "≥"
-        statistic = "" if row["statistic"] == "value" else f" {row['statistic']}"
-        bound = quantity(row["bound"], row["unit"])
-        table.add_row(
-            f"[{style}]{words}[/]",
-            f"{row['metric'].removesuffix('_s')}{statistic} {sign} {bound}",
-            _interval(row),
-            row["source"],
-        )
-        if row["advice"] and row["result"] == "undecided":
-            table.add_row("", f"  {row['advice']['en']}", "", "")
-    return table
+def _print_limit(console: Console, row: Mapping[str, Any]) -> None:
+    """Result, limit, value, interval; what would decide it on a line of its own."""
+    words, style = _RESULTS[row["result"]]
+    if row["level"] != "target":
+        words = f"{row['level']} {words[0]}"
+        style = "dim"
+    sign = "≤" if row["direction"] == "lower" else "≥"
+    statistic = "" if row["statistic"] == "value" else f" {row['statistic']}"
+    name = row["metric"].removesuffix("_s").removesuffix("_fraction")
+    limit = f"{name}{statistic} {sign} {quantity(row['bound'], row['unit'])}"
+    value, interval = _numbers(row)
+    console.print(Text(f"{words:<15}{limit:<30}{value:>11}  {interval}".rstrip(), style))
+    if row["advice"] and row["result"] == "undecided":
+        console.print(Text(f"{'':<15}{row['advice']['en']}", "dim"))
 
 
-def _interval(row: Mapping[str, Any]) -> str:
+def _numbers(row: Mapping[str, Any]) -> tuple[str, str]:
+    """A row's value, and its interval where it has one that is not the value itself."""
+
     def number(name: str) -> str:
-        return "∞" if name in row["infinite"] else quantity(row[name], row["unit"])
+        if name in row["infinite"]:
+            return "∞"
+        return quantity(row[name], row["unit"])
 
-    if row["low"] == row["high"] == row["value"]:
-        return number("value")
-    return f"{number('value')} [{number('low')}, {number('high')}]"
+    if row["low"] is None and not row["infinite"]:
+        return number("value"), ""
+    if number("low") == number("high"):
+        return number("value"), ""
+    return number("value"), f"[{number('low')}, {number('high')}]".replace(" tokens/s", "")
 
 
 def quantity(value: float | None, unit: str) -> str:
-    """A number with its unit, three significant digits; — where unknown."""
+    """A number with its unit; — where unknown."""
     if value is None or math.isnan(value):
         return "—"
     if unit == "s":
         small = abs(value) < 1
         return f"{_digits(value * 1e3)} ms" if small else f"{_digits(value)} s"
     if unit == "fraction":
-        return f"{_digits(value * 100)} %"
-    return f"{_digits(value)}{'' if unit in ('1', 'currency') else f' {unit}'}"
+        return f"{value * 100:.4g} %"
+    shown = {"1": "", "currency": "", "1/s": "/s"}.get(unit, f" {unit}")
+    return f"{_digits(value)}{shown}"
 
 
 def _digits(value: float) -> str:
-    if value == 0 or abs(value) >= 100:
-        return f"{value:,.0f}"
-    return f"{value:.3g}"
+    """Three significant digits, or the whole number from 100 on."""
+    return f"{value:,.0f}" if value == 0 or abs(value) >= 100 else f"{value:.3g}"

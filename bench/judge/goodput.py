@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bench.judge.latency import LATENCY
 from bench.judge.metric import Column
-from bench.judge.metrics import METRICS
-from bench.judge.profile import Good, GoodLimit
 from bench.judge.stats import Flags
+
+if TYPE_CHECKING:
+    from bench.judge.profile import Good, GoodLimit
+
+_DIRECTIONS = {metric.name: metric.direction for metric in LATENCY}
 
 
 def within(found: Column, limit: GoodLimit) -> tuple[Flags, Flags]:
@@ -21,7 +26,7 @@ def within(found: Column, limit: GoodLimit) -> tuple[Flags, Flags]:
     skipped = np.zeros(len(values), np.bool_)
     if found.not_applicable is not None:
         skipped = found.not_applicable
-    lower = METRICS[limit.metric].direction == "lower"
+    lower = _DIRECTIONS[limit.metric] == "lower"
     inside = values <= limit.bound if lower else values >= limit.bound
     return inside | skipped, np.isnan(values) & ~skipped
 

@@ -41,6 +41,10 @@ class Text:
         return {"zh": self.zh, "en": self.en}
 
 
+REQUESTS = Text("个请求", "requests")
+SECONDS = Text("秒", "seconds")
+
+
 class Scope(StrEnum):
     """What one value of a metric belongs to."""
 
@@ -177,7 +181,8 @@ class Metric:
     `unit` is "s", "tokens", "1/s", "tokens/s", "fraction", "1" …; `applies_to` says which
     requests, tokens or runs have it; `direction` is what is better; `source` names the section of
     the reference design or the paper.  `request` is set for request metrics, `run` for run
-    metrics, neither for token metrics (`bench.judge.tokens`).  `needs` names what a profile has to
+    metrics, neither for token metrics (`bench.judge.tokens`).  `samples` are what the run metric is
+    made from, for advice on how many more are needed.  `needs` names what a profile has to
     hold for the metric to exist: "good", "prices", "fluidity", "several runs".
     """
 
@@ -194,6 +199,7 @@ class Metric:
     run: RunCompute | None = None
     kind: Kind | None = None
     failed_as: float | None = None
+    samples: Text = REQUESTS
     needs: str = ""
 
     @property

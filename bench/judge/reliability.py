@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from bench.judge.metric import (
+    SECONDS,
     Absence,
     Kind,
     Measured,
@@ -170,6 +171,7 @@ RELIABILITY: tuple[Metric, ...] = (
         source="§5.4.1",
         run=availability,
         kind=Kind.PROPORTION,
+        samples=SECONDS,
     ),
     Metric(
         name="request_availability",

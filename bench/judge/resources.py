@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from bench.judge.metric import Absence, Kind, Measured, Metric, Reading, absent, exact
+from bench.judge.metric import SECONDS, Absence, Kind, Measured, Metric, Reading, absent, exact
 from bench.judge.stats import Estimate
 from bench.judge.throughput import goodput_tps, output_tps, request_rps
 
@@ -181,6 +181,7 @@ RESOURCES: tuple[Metric, ...] = (
         source="§5.4.3",
         run=energy_per_token_j,
         kind=Kind.RATE,
+        samples=SECONDS,
     ),
     Metric(
         name="preemptions",
@@ -217,6 +218,7 @@ RESOURCES: tuple[Metric, ...] = (
         source="§5.4.3, §5.6.3",
         run=cost_per_request,
         kind=Kind.RATE,
+        samples=SECONDS,
         needs="prices",
     ),
     Metric(
@@ -230,6 +232,7 @@ RESOURCES: tuple[Metric, ...] = (
         source="§5.4.3",
         run=cost_per_1k_tokens,
         kind=Kind.RATE,
+        samples=SECONDS,
         needs="prices",
     ),
     Metric(
@@ -243,6 +246,7 @@ RESOURCES: tuple[Metric, ...] = (
         source="§5.4.3",
         run=cost_per_1m_good_tokens,
         kind=Kind.RATE,
+        samples=SECONDS,
         needs="prices",
     ),
 )

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 import math
 
-from bench.judge.metric import Absence, Kind, Measured, Metric, Reading, absent, column, exact
+from bench.judge.goodput import within
+from bench.judge.metric import (
+    SECONDS,
+    Absence,
+    Kind,
+    Measured,
+    Metric,
+    Reading,
+    absent,
+    column,
+    exact,
+)
 from bench.judge.stats import Estimate, Flags, Floats, batch_means, proportion
 
 
@@ -46,6 +57,18 @@ def goodput_fraction(measured: Measured) -> Reading:
     if measured.good is None or measured.undecided is None:
         return absent(Absence.NO_GOOD_SET)
     return share(measured.good, measured.undecided, measured.confidence)
+
+
+def slo_attainment(measured: Measured) -> Reading:
+    """The limit of the good set that the fewest requests meet, alone."""
+    good = measured.profile.good if measured.profile else None
+    if good is None:
+        return absent(Absence.NO_GOOD_SET)
+    shares = [
+        share(*within(measured.columns[limit.metric], limit), measured.confidence)
+        for limit in good.limits
+    ]
+    return min(shares, key=lambda reading: reading.estimate.value)
 
 
 def max_goodput_rps(_: Measured) -> Reading:
@@ -104,6 +127,7 @@ THROUGHPUT: tuple[Metric, ...] = (
         source="§5.3.1",
         run=request_rps,
         kind=Kind.RATE,
+        samples=SECONDS,
     ),
     Metric(
         name="output_tps",
@@ -116,6 +140,7 @@ THROUGHPUT: tuple[Metric, ...] = (
         source="§5.3.1",
         run=output_tps,
         kind=Kind.RATE,
+        samples=SECONDS,
     ),
     Metric(
         name="total_tps",
@@ -128,6 +153,7 @@ THROUGHPUT: tuple[Metric, ...] = (
         source="§5.3.1",
         run=total_tps,
         kind=Kind.RATE,
+        samples=SECONDS,
     ),
     Metric(
         name="offered_rps",
@@ -140,6 +166,7 @@ THROUGHPUT: tuple[Metric, ...] = (
         source="§5.3.1; metric system §3",
         run=offered_rps,
         kind=Kind.RATE,
+        samples=SECONDS,
     ),
     Metric(
         name="achieved_rps",
@@ -152,6 +179,7 @@ THROUGHPUT: tuple[Metric, ...] = (
         source="§5.3.1; metric system §3",
         run=achieved_rps,
         kind=Kind.RATE,
+        samples=SECONDS,
     ),
     Metric(
         name="goodput_rps",
@@ -164,6 +192,7 @@ THROUGHPUT: tuple[Metric, ...] = (
         source="§5.3.1; DistServe (OSDI 2024)",
         run=goodput_rps,
         kind=Kind.RATE,
+        samples=SECONDS,
         needs="good",
     ),
     Metric(
@@ -180,6 +209,19 @@ THROUGHPUT: tuple[Metric, ...] = (
         needs="good",
     ),
     Metric(
+        name="slo_attainment",
+        title_zh="单项 SLA 达标率",
+        title_en="SLO attainment of the hardest limit",
+        unit="fraction",
+        formula="least, over the good set, of the requests that meet a limit / planned requests",
+        applies_to="a profile with a good set; every limit alone and all jointly in summary.json",
+        direction="higher",
+        source="§7.2.2",
+        run=slo_attainment,
+        kind=Kind.PROPORTION,
+        needs="good",
+    ),
+    Metric(
         name="goodput_tps",
         title_zh="有效 Token 吞吐量",
         title_en="Token goodput",
@@ -190,6 +232,7 @@ THROUGHPUT: tuple[Metric, ...] = (
         source="§5.3.1",
         run=goodput_tps,
         kind=Kind.RATE,
+        samples=SECONDS,
         needs="good",
     ),
     Metric(

@@ -15,7 +15,7 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.judge.metric import ABSENT, Kind, Measured, Metric, Reading, Scope, Text
+from bench.judge.metric import ABSENT, REQUESTS, Kind, Measured, Metric, Reading, Scope, Text
 from bench.judge.metrics import METRICS
 from bench.judge.profile import Limit, quantile_of
 from bench.judge.stats import (
@@ -112,7 +112,7 @@ def _judge_requests(evidence: Evidence, metric: Metric, limit: Limit) -> Judged:
         estimate = batch_means(finite, confidence)
         if unknown > MAX_UNKNOWN_FRACTION * len(values):
             return Judged(Result.UNDECIDED, estimate, unknown, _too_many_unknown(unknown))
-        return _judge_interval(estimate, metric, limit, unknown, _REQUESTS)
+        return _judge_interval(estimate, metric, limit, unknown, REQUESTS)
 
     def effect(threshold: float) -> float:
         return design_effect(values <= threshold)
@@ -133,7 +133,7 @@ def _judge_gaps(evidence: Evidence, metric: Metric, limit: Limit) -> Judged:
     if limit.statistic == "mean":
         sums, counts = sum_per_request(batches, n, lambda gaps: gaps)
         estimate = ratio_of_sums(sums[rows], counts[rows], measured.confidence)
-        return _judge_interval(estimate, metric, limit, 0, _REQUESTS)
+        return _judge_interval(estimate, metric, limit, 0, REQUESTS)
 
     def effect(threshold: float) -> float:
         within, counts = sum_per_request(batches, n, lambda gaps: gaps <= threshold)
@@ -175,7 +175,7 @@ def _judge_quantile(
     within = ascending <= limit.bound if lower else ascending < limit.bound
     share = np.count_nonzero(within) / n
     more = more_needed(share, q, n / one, confidence) * one
-    words = Text("个 Token", "tokens") if metric.scope is Scope.TOKEN else _REQUESTS
+    words = Text("个 Token", "tokens") if metric.scope is Scope.TOKEN else REQUESTS
     advice = _too_many_unknown(unknown) if unknown and not more else _more(more, words)
     return Judged(result, estimate, unknown, advice)
 
@@ -196,14 +196,13 @@ def _judge_reading(evidence: Evidence, metric: Metric, limit: Limit) -> Judged:
         return Judged(result, reading.estimate, advice=ABSENT[reading.absent])
     found = reading.estimate
     if metric.kind is not Kind.PROPORTION:
-        words = Text("秒", "seconds") if metric.kind is Kind.RATE else _REQUESTS
-        return _judge_interval(found, metric, limit, 0, words)
+        return _judge_interval(found, metric, limit, 0, metric.samples)
     result = _compare(found, metric, limit.bound)
     if result is not Result.UNDECIDED:
         return Judged(result, found)
     confidence = evidence.measured.confidence
     more = more_needed(found.value, limit.bound, found.effective_n, confidence)
-    return Judged(result, found, advice=_more(more * found.n / found.effective_n, _REQUESTS))
+    return Judged(result, found, advice=_more(more * found.n / found.effective_n, metric.samples))
 
 
 def _judge_interval(
@@ -230,7 +229,6 @@ def _compare(estimate: Estimate, metric: Metric, bound: float) -> Result:
     return Result.FAIL if low > bound else Result.UNDECIDED
 
 
-_REQUESTS = Text("个请求", "requests")
 _NOTHING = Text("没有适用的样本。", "no sample that it applies to")
 _TOO_SHORT = Text("窗口太短：至少需要 10 个样本。", "too short: an interval needs 10 samples")
 
