@@ -144,6 +144,7 @@ class Answering:
             job.driver.withdraw(request)
             sink.close()
             started = request.scheduled_ns is not None
+            whole = sink.done.is_set() and not sink.broken
             head_sent = isinstance(sink, Stream) or sink.done.is_set()
             self._truth.add(
                 TruthRow(
@@ -157,7 +158,7 @@ class Answering:
                     queue_s=request.queue_s,
                     preemptions=request.preemptions,
                     status=200 if head_sent else None,
-                    finish=request.finish_reason,
+                    finish=request.finish_reason if whole else "abort",
                     fault=job.shape.fault,
                     replica=self._drivers.index(job.driver),
                 )

@@ -29,14 +29,16 @@ def reset(transport: asyncio.Transport) -> None:
 
 
 class Sink:
-    """Takes a request's tokens; `done` is set when its answer is complete.
+    """Takes a request's tokens; `done` is set when its answer is all handed over.
 
+    `broken` says that it broke off before the request's last token, as its shape wanted.
     `first_ns` and `last_ns` are CLOCK_MONOTONIC just before the bytes of the first and the last
     token were handed to the kernel; `output_tokens` counts the tokens handed over.
     """
 
     def __init__(self) -> None:
         self.done = asyncio.Event()
+        self.broken = False
         self.first_ns: int | None = None
         self.last_ns: int | None = None
         self.output_tokens = 0
@@ -117,7 +119,14 @@ class Stream(Sink):
 
     def _break_off(self, request: EngineRequest) -> bool:
         """Do what the shape has in store at this token; True when the answer ends with it."""
+        return self._spoil() or self._cut(request)
+
+    def _spoil(self) -> bool:
+        """Send what should not be in a stream; True when nothing can follow it."""
         shape = self._shape
+        if shape.spoiler == "bad_json":
+            self._send([self._event(_BAD_JSON)], 0)
+            return False
         if shape.spoiler == "text_line":
             self._send([_TEXT_LINE], 0)
         elif shape.spoiler == "error":
@@ -125,25 +134,31 @@ class Stream(Sink):
             payloads = [orjson.dumps({"error": error.fields()})]
             payloads += [dialect.DONE] if shape.done else []
             self._send([self._event(payload) for payload in payloads], 0)
-        elif shape.spoiler == "bad_json":
-            self._send([self._event(_BAD_JSON)], 0)
+        else:
             return False
-        elif shape.ending == "stall":
-            self._hold(shape.stall_s)
+        self.broken = True
+        self._end()
+        return True
+
+    def _cut(self, request: EngineRequest) -> bool:
+        """End or interrupt the stream in the shape's way; True when it has ended."""
+        ending = self._shape.ending
+        if ending is None:
             return False
-        elif shape.ending == "reset":
-            self._ended = True
+        if ending == "stall":
+            self._hold(self._shape.stall_s)
+            return False
+        self.broken = True
+        if ending == "early_end":
+            self._end()
+            return True
+        self._ended = True
+        if ending == "reset":
             reset(self._transport)
             return True
-        elif shape.ending == "truncate":
-            self._ended = True
-            event = self._event(self._composer.events(request)[0][-1])
-            self._transport.write(b"%x\r\n%b" % (len(event), event[: len(event) // 2]))
-            self._transport.close()
-            return True
-        elif shape.ending != "early_end":
-            return False
-        self._end()
+        event = self._event(self._composer.events(request)[0][-1])
+        self._transport.write(b"%x\r\n%b" % (len(event), event[: len(event) // 2]))
+        self._transport.close()
         return True
 
     def _event(self, payload: bytes) -> bytes:
