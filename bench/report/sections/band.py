@@ -1,0 +1,181 @@
+"""The top band: the verdict in a word, the four numbers that matter, what ran against what."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from bench.report.evidence import Evidence
+from bench.report.numbers import DASH, clock, count, with_unit
+
+SYMBOLS = {
+    "pass": "✓",
+    "fail": "✗",
+    "undecided": "?",
+    "invalid": "⊘",
+    "none": "·",
+    "not_applicable": "·",
+    "unknown": "?",
+}
+_CARDS = 4
+# One number of each kind, in the order in which a reader asks for them.
+_KINDS = (
+    ("ttft_s", "ttft_from_send_s"),
+    ("tpot_s", "itl_s", "e2e_s"),
+    ("goodput_fraction", "goodput_rps", "output_tps", "request_rps", "total_tps"),
+    ("error_rate", "availability", "timeout_rate"),
+)
+_UNLIMITED = (
+    ("ttft_s", "p99"),
+    ("tpot_s", "p99"),
+    ("output_tps", "value"),
+    ("error_rate", "value"),
+)
+_ORDER = {"fail": 0, "undecided": 1, "pass": 2, "not_applicable": 3}
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """One number: what it is, its value, its limit with the result, its interval."""
+
+    name: str
+    value: str
+    limit: str
+    interval: str
+    tone: str = ""
+    symbol: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Band:
+    title: str
+    tone: str
+    symbol: str
+    verdict_word: str
+    because: str
+    cards: tuple[Card, ...]
+    facts: tuple[tuple[str, str], ...]
+
+
+def band(evidence: Evidence) -> Band:
+    """The band of a judged run."""
+    verdict = evidence.verdict["verdict"]
+    return Band(
+        title=str(evidence.run.manifest.get("run_id", "")),
+        tone=verdict,
+        symbol=SYMBOLS[verdict],
+        verdict_word=evidence.words(f"verdict.{verdict}"),
+        because=_because(evidence, verdict),
+        cards=tuple(_cards(evidence)),
+        facts=tuple(_facts(evidence)),
+    )
+
+
+def _because(evidence: Evidence, verdict: str) -> str:
+    words = evidence.words
+    targets = [limit for limit in evidence.limits if limit["level"] == "target"]
+    if verdict == "invalid":
+        broken = evidence.verdict["reasons"]
+        return words("because.invalid", n=len(broken), first=_rule(evidence, broken[0]))
+    if verdict == "none":
+        return words("because.none")
+    found = [limit for limit in targets if limit["result"] == verdict]
+    first = _sentence(evidence, found[0]) if found else DASH
+    return words(f"because.{verdict}", n=len(found), all=len(targets), first=first)
+
+
+def _sentence(evidence: Evidence, limit: Mapping[str, Any]) -> str:
+    infinite = "value" in limit["infinite"]
+    return evidence.words(
+        "because.limit",
+        name=evidence.limit_name(limit),
+        value="∞" if infinite else evidence.show(limit["metric"], limit["value"]),
+        bound=evidence.bound(limit),
+    )
+
+
+def _rule(evidence: Evidence, rule: Mapping[str, Any]) -> str:
+    """A broken rule of validity as a sentence."""
+    sign = "≥" if rule["direction"] == "higher" else "≤"
+    value, limit = (
+        with_unit(*evidence.written(rule[key], rule["unit"])) for key in ("value", "limit")
+    )
+    name = evidence.own(rule["title"])
+    return evidence.words("because.limit", name=name, value=value, bound=f"{sign} {limit}")
+
+
+def _cards(evidence: Evidence) -> list[Card]:
+    """One limit of each kind, a failed one first; then other limits; then what was measured."""
+    targets = [limit for limit in evidence.limits if limit["level"] == "target"]
+    limits = sorted(targets, key=lambda limit: _ORDER[limit["result"]])
+    chosen: list[Mapping[str, Any]] = []
+    for kind in _KINDS:
+        chosen += [limit for limit in limits if limit["metric"] in kind][:1]
+    chosen += [limit for limit in limits if limit not in chosen]
+    cards = [_limit_card(evidence, limit) for limit in chosen[:_CARDS]]
+    limited = {limit["metric"] for limit in chosen}
+    free = [pair for pair in _UNLIMITED if pair[0] not in limited]
+    return cards + [_plain_card(evidence, *pair) for pair in free][: _CARDS - len(cards)]
+
+
+def _limit_card(evidence: Evidence, limit: Mapping[str, Any]) -> Card:
+    words, result = evidence.words, limit["result"]
+    infinite = "value" in limit["infinite"]
+    return Card(
+        name=evidence.limit_name(limit),
+        value="∞" if infinite else evidence.show(limit["metric"], limit["value"]),
+        limit=f"{words(f'result.{result}')} · {evidence.bound(limit)}",
+        interval=_interval(evidence, evidence.interval(limit), limit["n"]),
+        tone=result,
+        symbol=SYMBOLS[result],
+        note=words("absent.infinite") if infinite else evidence.title(limit["metric"]),
+    )
+
+
+def _plain_card(evidence: Evidence, metric: str, statistic: str) -> Card:
+    words = evidence.words
+    entry = evidence.summary["metrics"][metric]
+    edges = [entry.get(edge) for edge in ("low", "high")]
+    interval = "" if None in edges else " – ".join(evidence.show(metric, edge) for edge in edges)
+    infinite = statistic in entry.get("infinite", ())
+    return Card(
+        name=evidence.limit_name({"metric": metric, "statistic": statistic}),
+        value="∞" if infinite else evidence.show(metric, entry[statistic]),
+        limit=words("band.no_limit"),
+        interval=_interval(evidence, interval, entry["n"]),
+        note=words("absent.infinite") if infinite else evidence.title(metric),
+    )
+
+
+def _interval(evidence: Evidence, interval: str, n: int) -> str:
+    words = evidence.words
+    if not interval:
+        return words("band.n_only", n=count(n))
+    title = evidence.interval_title
+    return words("band.interval", title=title, interval=interval, n=count(n))
+
+
+def _facts(evidence: Evidence) -> list[tuple[str, str]]:
+    """What ran against what, in the fewest lines; the conditions section has the rest."""
+    manifest, words = evidence.run.manifest, evidence.words
+    target, server = manifest.get("target") or {}, manifest.get("server") or {}
+    load, workload = manifest.get("load") or {}, manifest.get("workload") or {}
+    served = " ".join(str(server[key]) for key in ("family", "version") if server.get(key))
+    concurrency = load.get("concurrency")
+    loop = words("band.closed_loop", n=concurrency) if concurrency else words("band.open_loop")
+    start, end = evidence.window
+    window = evidence.summary["window"]
+    facts = (
+        ("model", target.get("model")),
+        ("target", target.get("base_url")),
+        ("server", served),
+        ("workload", workload.get("name") or workload.get("source")),
+        ("load", loop),
+        ("profile", evidence.profile_title),
+        ("when", manifest.get("created_utc")),
+        ("length", clock(evidence.duration_s)),
+        ("window", words(f"band.window_{window['rule']}", start=clock(start), end=clock(end))),
+    )
+    return [(words(f"band.{name}"), str(fact)) for name, fact in facts if fact]
