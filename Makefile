@@ -13,7 +13,7 @@ setup: .venv/installed ## Make .venv with the project and its locked dependencie
 
 .venv/locked: requirements-dev.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
-	  echo "Python 3.11 or newer is needed; $(PYTHON) is $$($(PYTHON) --version 2>&1 || :)." \
+	  echo "Python 3.11 or newer is needed; $(PYTHON) is $$($(PYTHON) --version 2>/dev/null || echo absent)." \
 	       "Install it, or name one: make setup PYTHON=python3.12" >&2; exit 1; }
 	@echo "making .venv (about a minute)"
 	@$(PYTHON) -m venv --clear .venv
