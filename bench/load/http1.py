@@ -3,49 +3,11 @@
 from __future__ import annotations
 
 import socket
-import ssl
 from collections.abc import Mapping
-from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 from bench import __version__
+from bench.address import Origin
 from bench.errors import ConfigError, TargetError
-from bench.model import Tls
-
-
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """Scheme, host and port of a base URL, and the path prefix before `/v1/...`."""
-
-    tls: bool
-    host: str
-    port: int
-    prefix: str
-
-    @property
-    def authority(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return host if self.port == (443 if self.tls else 80) else f"{host}:{self.port}"
-
-
-def parse_origin(base_url: str) -> Origin:
-    """Takes `http://host:port`, with or without a path, a trailing slash or `/v1`.
-
-    Raises ConfigError when it is no http or https URL.
-    """
-    try:
-        parts = urlsplit(base_url if "://" in base_url else f"http://{base_url}")
-        port = parts.port
-    except ValueError as error:
-        raise ConfigError(f"target URL {base_url!r}: {error}", "write http://host:port") from None
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ConfigError(
-            f"target URL {base_url!r}: expected http://host:port or https://host:port",
-            "for example: -t http://127.0.0.1:8000",
-        )
-    tls = parts.scheme == "https"
-    prefix = parts.path.rstrip("/").removesuffix("/v1")
-    return Origin(tls, parts.hostname, port or (443 if tls else 80), prefix)
 
 
 def resolve(origin: Origin) -> tuple[int, tuple[str, int]]:
@@ -86,21 +48,3 @@ def request(head: bytes, request_id: str, body: bytes) -> bytes:
         len(body),
         body,
     )
-
-
-def tls_context(tls: Tls) -> ssl.SSLContext:
-    """A client context that verifies unless told not to; raises ConfigError for bad files."""
-    try:
-        context = ssl.create_default_context(cafile=tls.ca_file)
-        if tls.cert_file:
-            context.load_cert_chain(tls.cert_file, tls.key_file)
-    except (OSError, ssl.SSLError) as error:
-        raise ConfigError(
-            f"TLS files {tls.ca_file or ''} {tls.cert_file or ''} {tls.key_file or ''}: {error}",
-            "they must be readable PEM files; the key must belong to the certificate",
-        ) from None
-    if not tls.verify:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    context.set_alpn_protocols(["http/1.1"])
-    return context

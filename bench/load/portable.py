@@ -11,11 +11,12 @@ import time
 
 import aiohttp
 
+from bench.address import Origin
 from bench.errors import TargetError
 from bench.load.flight import Flight
-from bench.load.http1 import Origin, tls_context
 from bench.load.replay import Replay
 from bench.model import Target
+from bench.tls import tls_context
 
 BEAT_S = 0.1
 _READ_BUFFER_BYTES = 1 << 20

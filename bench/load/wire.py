@@ -17,13 +17,15 @@ from collections import deque
 
 import httptools
 
+from bench.address import Origin
 from bench.errors import TargetError
 from bench.load.clock import ClockPair, Timer
 from bench.load.connection import Connection
 from bench.load.flight import Flight
-from bench.load.http1 import Origin, resolve, tls_context
+from bench.load.http1 import resolve
 from bench.load.replay import Replay
 from bench.model import Target
+from bench.tls import tls_context
 
 SLICE_NS = 300_000
 TURN_NS = 5_000_000

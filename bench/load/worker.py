@@ -20,6 +20,7 @@ from dataclasses import asdict, dataclass, field
 from multiprocessing.connection import Connection as Pipe
 from typing import Any, Protocol
 
+from bench.address import parse_origin
 from bench.errors import BenchError
 from bench.load import http1
 from bench.load.dialects import openai
@@ -30,7 +31,7 @@ from bench.load.wire import Wire
 from bench.model import Prompt, RequestStyle, Target, Turn, Workload
 
 FLUSH_S = 1.0
-_GIL_SWITCH_S = 0.0005
+_GIL_SWITCH_S = 0.00002
 
 
 class PartSink(Sink, Protocol):
@@ -93,7 +94,7 @@ class _Worker:
         self._job = job
         self._pipe = pipe
         self._sink = job.sink.open(job.worker)
-        self._origin = http1.parse_origin(job.target.base_url)
+        self._origin = parse_origin(job.target.base_url)
         self._path = openai.PATHS[job.target.endpoint]
         self._head = http1.request_head(self._origin, self._path, job.target.headers)
         render = self._render_wire if job.transport == "wire" else self._render_body

@@ -18,10 +18,11 @@ from urllib.parse import urljoin, urlsplit
 import aiohttp
 import orjson
 
-from bench.errors import TargetError, UsageError
-from bench.model import Target, Tls
-from bench.servers.address import root_url
+from bench.address import parse_origin
+from bench.errors import TargetError
+from bench.model import Target
 from bench.servers.families import FORBIDDEN_PATHS
+from bench.tls import tls_context
 
 ANSWER_BYTES_MAX = 8 * 2**20
 CALL_S = 15.0
@@ -64,31 +65,11 @@ class Reply:
         return " ".join(text.split())[:_SHOWN_CHARACTERS]
 
 
-def tls_context(tls: Tls) -> ssl.SSLContext:
-    """The TLS settings of a target.
-
-    Raises UsageError for a PEM file that can't be read.
-    """
-    try:
-        context = ssl.create_default_context(cafile=tls.ca_file)
-        if not tls.verify:
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE
-        if tls.cert_file:
-            context.load_cert_chain(tls.cert_file, tls.key_file)
-    except (OSError, ssl.SSLError) as error:
-        files = ", ".join(f for f in (tls.ca_file, tls.cert_file, tls.key_file) if f)
-        raise UsageError(
-            f"TLS files {files}: {error}", "expected PEM files: CA, certificate, key"
-        ) from error
-    return context
-
-
 class ControlClient:
     """Calls to one target; an async context manager."""
 
     def __init__(self, target: Target) -> None:
-        self.root = root_url(target.base_url)
+        self.root = parse_origin(target.base_url).url
         self._target = target
         self._session: aiohttp.ClientSession | None = None
 

@@ -16,9 +16,9 @@ from typing import Self
 import aiohttp
 
 from bench.model import ServerSample, Tls
-from bench.servers.client import tls_context
 from bench.servers.exposition import SampleReader, why_not_metrics
 from bench.servers.series import DURATION, UP
+from bench.tls import tls_context
 
 SCRAPE_BYTES_MAX = 8 * 2**20
 SCRAPE_S = 5.0

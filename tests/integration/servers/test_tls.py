@@ -13,7 +13,8 @@ from aiohttp import web
 
 from bench.errors import TargetError, UsageError
 from bench.model import Target, Tls
-from bench.servers.client import ControlClient, tls_context
+from bench.servers.client import ControlClient
+from bench.tls import tls_context
 
 
 def openssl(folder: Path, *arguments: str) -> None:
