@@ -8,13 +8,12 @@ the request on, which is `sent` here; over requests of the window that ended wel
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
 
 from bench.judge.metric import Measured, column
-from bench.judge.stats import Floats, nearest_rank, rank_of
+from bench.judge.stats import Floats, finite_or_none, nearest_rank_of_two
 from bench.judge.tokens import Gaps
 
 
@@ -85,26 +84,6 @@ def _merged(
         "formula": formula,
         "n": n,
         "mean": total / n if n else None,
-        "p50": _ranked(first, other, 0.5),
-        "p99": _ranked(first, other, 0.99),
+        "p50": finite_or_none(nearest_rank_of_two(first, other, 0.5)),
+        "p99": finite_or_none(nearest_rank_of_two(first, other, 0.99)),
     }
-
-
-def _ranked(first: np.ndarray[Any, Any], other: np.ndarray[Any, Any], q: float) -> float | None:
-    """Nearest-rank quantile of two sorted arrays: how many of its rank come from the first."""
-    n = len(first) + len(other)
-    if not n:
-        return None
-    if not len(other):
-        return nearest_rank(first, q)
-    rank = rank_of(q, n)
-    low, high = max(0, rank - len(other)), min(rank, len(first))
-    while low < high:
-        middle = (low + high) // 2
-        if first[middle] < other[rank - middle - 1]:
-            low = middle + 1
-        else:
-            high = middle
-    of_first = float(first[low - 1]) if low else -math.inf
-    of_other = float(other[rank - low - 1]) if rank > low else -math.inf
-    return max(of_first, of_other)

@@ -14,7 +14,8 @@ from bench.judge.evidence import RunValues
 from bench.judge.metric import outcome_is
 from bench.judge.metrics import METRICS
 from bench.judge.profile import Limit, Profile
-from bench.judge.summary import SCHEMA, attainment, cleaned, finite_or_none, metrics_of
+from bench.judge.stats import finite_or_none
+from bench.judge.summary import SCHEMA, attainment, cleaned, metrics_of
 from bench.judge.tokens import ascending, selected
 from bench.judge.validity import Finding, State, is_valid
 from bench.judge.verdict import Evidence, Judged, Result, Verdict, overall
@@ -38,10 +39,10 @@ def summary_of(
         "schema": SCHEMA,
         "window": measured.window.as_json(),
         "counts": _counts(found),
-        "metrics": metrics_of(measured.columns, steady.readings, steady.itl_s),
+        "metrics": metrics_of(measured.columns, steady.readings, steady.gaps),
         "uncut": {
             "window": uncut.measured.window.as_json(),
-            "metrics": metrics_of(uncut.measured.columns, uncut.readings, uncut.itl_s),
+            "metrics": metrics_of(uncut.measured.columns, uncut.readings, uncut.gaps),
         },
         "slo_attainment": attainment(measured),
         "cache": cache.views(measured, steady.readings, client.other_traffic_tokens(found)),

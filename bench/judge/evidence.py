@@ -16,7 +16,7 @@ from bench.judge.metrics import REQUEST_METRICS, RUN_METRICS
 from bench.judge.profile import Profile
 from bench.judge.server_view import ServerView
 from bench.judge.stats import Flags
-from bench.judge.tokens import TokenCounts, TokenEvents, ascending, count_tokens, selected
+from bench.judge.tokens import NO_GAPS, TokenCounts, TokenEvents, ascending, count_tokens, selected
 from bench.judge.verdict import Evidence
 from bench.judge.window import Grid, Window, cut, grid_of, per_second, whole_window
 
@@ -126,8 +126,17 @@ def request_columns(frame: pd.DataFrame, tokens: TokenCounts) -> dict[str, Colum
 _AT_THE_END = ("last_s", "done_s", "output_tokens")
 
 
-def evidence_of(run: StoredRun, values: RunValues, window: Window, profile: Profile) -> Evidence:
-    """The values of one window of a run."""
+def evidence_of(
+    run: StoredRun,
+    values: RunValues,
+    window: Window,
+    profile: Profile,
+    inside: Evidence | None = None,
+) -> Evidence:
+    """The values of one window of a run.
+
+    `inside` is the evidence of a window inside this one, whose gaps are not sorted again.
+    """
     keep = values.rows_in(window)
     rows = np.flatnonzero(keep)
     order = rows[np.argsort(column(values.frame, "intended_s")[rows], kind="stable")]
@@ -145,7 +154,11 @@ def evidence_of(run: StoredRun, values: RunValues, window: Window, profile: Prof
         undecided=values.good[1][order] if values.good else None,
     )
     readings = {metric.name: metric.run(measured) for metric in RUN_METRICS if metric.run}
-    return Evidence(measured, readings, ascending(selected(values.tokens.per_token, keep)))
+    per_token = values.tokens.per_token
+    if inside is None:
+        return Evidence(measured, readings, (ascending(selected(per_token, keep)), NO_GAPS))
+    rest = keep & ~values.rows_in(inside.measured.window)
+    return Evidence(measured, readings, (inside.itl_s, ascending(selected(per_token, rest))))
 
 
 def _taken(found: Column, order: np.ndarray[tuple[int], np.dtype[np.int64]]) -> Column:

@@ -63,7 +63,7 @@ def judge(run: StoredRun, profile: Profile | None = None) -> Judgement:
     steady = evidence_of(run, values, values.steady, rules)
     uncut = steady
     if not values.steady.spans(values.whole):
-        uncut = evidence_of(run, values, values.whole, rules)
+        uncut = evidence_of(run, values, values.whole, rules, inside=steady)
     client = _client(run, values, rules)
     results = [(limit, judge_limit(limit, steady)) for limit in rules.limits]
     frame = values.frame

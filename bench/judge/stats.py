@@ -56,6 +56,11 @@ class Estimate:
 UNKNOWN = Estimate(math.nan)
 
 
+def finite_or_none(value: float | None) -> float | None:
+    """A number that JSON can hold."""
+    return value if value is not None and math.isfinite(value) else None
+
+
 def rank_of(q: float, n: int) -> int:
     """1-based nearest rank of quantile `q` in `n` values: ceil(q n), in integer arithmetic."""
     return max(1, -(-round(q * _QUANTILE_SCALE) * n // _QUANTILE_SCALE))
@@ -73,6 +78,26 @@ def quantiles(values: Floats, qs: Sequence[float]) -> list[float]:
     return [nearest_rank(ascending, q) for q in qs]
 
 
+def nearest_rank_of_two(
+    first: NDArray[np.floating], second: NDArray[np.floating], q: float
+) -> float:
+    """Quantile of two sorted arrays taken together, without joining them; NaN for no values."""
+    n = len(first) + len(second)
+    if not n:
+        return math.nan
+    rank = rank_of(q, n)
+    low, high = max(0, rank - len(second)), min(rank, len(first))
+    while low < high:  # how many of the rank's values come from `first`
+        middle = (low + high) // 2
+        if first[middle] < second[rank - middle - 1]:
+            low = middle + 1
+        else:
+            high = middle
+    of_first = float(first[low - 1]) if low else -math.inf
+    of_second = float(second[rank - low - 1]) if rank > low else -math.inf
+    return max(of_first, of_second)
+
+
 def clopper_pearson(good: float, n: float, confidence: float) -> tuple[float, float]:
     """Exact two-sided interval of a proportion; `good` and `n` may be effective, so real numbers.
 
@@ -80,10 +105,9 @@ def clopper_pearson(good: float, n: float, confidence: float) -> tuple[float, fl
     """
     if n <= 0:
         return 0.0, 1.0
-    tail = (1 - confidence) / 2
-    bad = n - good
-    low = float(beta_quantile(tail, good, bad + 1)) if good > 0 else 0.0
-    high = float(beta_quantile(1 - tail, good + 1, bad)) if bad > 0 else 1.0
+    tail, bad = (1 - confidence) / 2, n - good
+    low = beta_quantile(tail, good, bad + 1) if good > 0 else 0.0
+    high = beta_quantile(1 - tail, good + 1, bad) if bad > 0 else 1.0
     return low, high
 
 
@@ -201,13 +225,13 @@ def quantile_ranks(q: float, n: int, effective: float, confidence: float) -> tup
 
     # Clopper-Pearson's bounds against q, by the distribution and not by its inverse.
     def may_reach(good: float) -> bool:
-        return float(beta_cdf(q, good + 1, effective - good)) <= 1 - tail
+        return beta_cdf(q, good + 1, effective - good) <= 1 - tail
 
     def reaches(good: float) -> bool:
-        return float(beta_cdf(q, good, effective - good + 1)) <= tail
+        return beta_cdf(q, good, effective - good + 1) <= tail
 
     upper = least(reaches)
-    if upper == n and not float(beta_cdf(q, effective, 1.0)) <= tail:
+    if upper == n and beta_cdf(q, effective, 1.0) > tail:
         upper = n + 1
     return least(may_reach), upper
 
@@ -225,8 +249,8 @@ def more_needed(share: float, required: float, effective: float, confidence: flo
     def decided(n: float) -> bool:
         good = share * n
         if share > required:
-            return float(beta_cdf(required, good, n - good + 1)) <= tail
-        return float(beta_cdf(required, good + 1, n - good)) > 1 - tail
+            return beta_cdf(required, good, n - good + 1) <= tail
+        return beta_cdf(required, good + 1, n - good) > 1 - tail
 
     if decided(effective):
         return 0.0

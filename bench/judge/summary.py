@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from bench.judge.goodput import within
 from bench.judge.metric import ABSENT, Column, Measured, Reading
-from bench.judge.stats import nearest_rank
+from bench.judge.stats import finite_or_none, nearest_rank, nearest_rank_of_two
 from bench.judge.throughput import share
 from bench.judge.tokens import Gaps
 
@@ -19,14 +19,17 @@ SCHEMA = 1
 QUANTILES: Mapping[str, float] = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p999": 0.999}
 
 _TRIMMED_SHARE = 0.1
+_BLOCK = 1_000_000
 
 
 def metrics_of(
-    columns: Mapping[str, Column], readings: Mapping[str, Reading], itl_s: Gaps
+    columns: Mapping[str, Column],
+    readings: Mapping[str, Reading],
+    gaps: tuple[Gaps, Gaps],
 ) -> dict[str, Any]:
-    """One entry for each metric, by name."""
+    """One entry for each metric, by name; `gaps` are ITL values in two sorted arrays."""
     entries = {name: distribution(found) for name, found in columns.items()}
-    entries["itl_s"] = _statistics(itl_s, itl_s, unknown=0, not_applicable=0)
+    entries["itl_s"] = _gap_statistics(*gaps)
     return entries | {name: value_of(reading) for name, reading in readings.items()}
 
 
@@ -41,46 +44,44 @@ def distribution(found: Column) -> dict[str, Any]:
     if found.not_applicable is not None:
         skipped = found.not_applicable
     ranked = np.sort(values[~skipped & ~np.isnan(values)])
-    unknown = int((np.isnan(values) & ~skipped).sum())
-    return _statistics(
-        ranked, ranked[np.isfinite(ranked)], unknown=unknown, not_applicable=int(skipped.sum())
-    )
-
-
-def _statistics(
-    ranked: NDArray[np.floating],
-    finite: NDArray[np.floating],
-    *,
-    unknown: int,
-    not_applicable: int,
-) -> dict[str, Any]:
-    known = len(finite) > 0
+    finite = ranked[np.isfinite(ranked)]
     statistics = {
-        "mean": float(finite.mean(dtype=np.float64)) if known else math.nan,
-        "std": _deviation(finite),
-        "min": float(finite[0]) if known else math.nan,
+        "mean": _mean(finite),
+        "std": float(finite.std(ddof=1)) if len(finite) > 1 else math.nan,
+        "min": float(finite[0]) if len(finite) else math.nan,
         **{name: nearest_rank(ranked, q) for name, q in QUANTILES.items()},
         "max": float(ranked[-1]) if len(ranked) else math.nan,
     }
     return {
         "n": len(ranked),
-        "unknown": unknown,
-        "not_applicable": not_applicable,
+        "unknown": int((np.isnan(values) & ~skipped).sum()),
+        "not_applicable": int(skipped.sum()),
         "infinite_n": len(ranked) - len(finite),
         **{name: finite_or_none(value) for name, value in statistics.items()},
         "infinite": [name for name, value in statistics.items() if math.isinf(value)],
     }
 
 
-def _deviation(finite: NDArray[np.floating]) -> float:
-    """Sample standard deviation, in blocks so that many values need no copy as float64."""
-    n = len(finite)
-    if n < 2:
-        return math.nan
-    mean = float(finite.mean(dtype=np.float64))
-    blocks = np.array_split(finite, -(-n // 1_000_000))
-    squares = math.fsum(float(((block - mean) ** 2).sum(dtype=np.float64)) for block in blocks)
-    return math.sqrt(squares / (n - 1))
+def _gap_statistics(first: Gaps, second: Gaps) -> dict[str, Any]:
+    """The same of two sorted arrays, without a copy of them as float64."""
+    n = len(first) + len(second)
+    total = math.fsum(float(part.sum(dtype=np.float64)) for part in (first, second))
+    mean = total / n if n else math.nan
+    squares = math.fsum(
+        float(((block - mean) ** 2).sum(dtype=np.float64))
+        for part in (first, second)
+        for block in np.array_split(part, len(part) // _BLOCK + 1)
+    )
+    ends = [part[[0, -1]] for part in (first, second) if len(part)]
+    statistics = {
+        "mean": mean,
+        "std": math.sqrt(squares / (n - 1)) if n > 1 else math.nan,
+        "min": min((float(end[0]) for end in ends), default=math.nan),
+        **{name: nearest_rank_of_two(first, second, q) for name, q in QUANTILES.items()},
+        "max": max((float(end[1]) for end in ends), default=math.nan),
+    }
+    none = {"unknown": 0, "not_applicable": 0, "infinite_n": 0, "infinite": []}
+    return {"n": n, **none, **{name: finite_or_none(value) for name, value in statistics.items()}}
 
 
 def value_of(reading: Reading) -> dict[str, Any]:
@@ -122,16 +123,11 @@ def cleaned(columns: Mapping[str, Column], names: Sequence[str]) -> dict[str, An
         ascending = np.sort(values)
         kept = ascending[ascending <= nearest_rank(ascending, 0.99)]
         views[name] = {
-            "trimmed_10": _mean(values[cut : len(values) - cut]),
-            "below_p99": _mean(kept),
+            "trimmed_10": finite_or_none(_mean(values[cut : len(values) - cut])),
+            "below_p99": finite_or_none(_mean(kept)),
         }
     return views
 
 
-def _mean(values: NDArray[np.floating]) -> float | None:
-    return float(values.mean()) if len(values) else None
-
-
-def finite_or_none(value: float | None) -> float | None:
-    """A number that JSON can hold."""
-    return value if value is not None and math.isfinite(value) else None
+def _mean(values: NDArray[np.floating]) -> float:
+    return float(values.mean()) if len(values) else math.nan

@@ -68,11 +68,20 @@ class Judged:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Evidence:
-    """The values of one run's window: by request, by run, and the gaps of all tokens, sorted."""
+    """The values of one run's window: by request, by run, and by token.
+
+    `gaps` are the ITL values in two sorted arrays: of the steady window, and of the rest of this
+    one.
+    """
 
     measured: Measured
     readings: Mapping[str, Reading]
-    itl_s: Gaps
+    gaps: tuple[Gaps, Gaps]
+
+    @property
+    def itl_s(self) -> Gaps:
+        """The gaps of the steady window, on which limits are judged."""
+        return self.gaps[0]
 
 
 def overall(results: Sequence[Result], valid: bool) -> Verdict:

@@ -30,15 +30,16 @@ class Grid:
 
     def count(self, instants_s: Floats, weights: Floats | None = None) -> Floats:
         """How many instants, or what weight of them, fall into each bin; NaN falls into none."""
-        known = ~np.isnan(instants_s)
-        chosen = None if weights is None else weights[known]
-        counted = np.bincount(self.bin_of(instants_s[known]), chosen, minlength=self.bins)
-        return counted.astype(np.float64)
+        unknown = np.isnan(instants_s)
+        if unknown.any():
+            instants_s = instants_s[~unknown]
+            weights = None if weights is None else weights[~unknown]
+        return np.bincount(self.bin_of(instants_s), weights, self.bins).astype(np.float64)
 
     def bin_of(self, instants_s: Floats) -> NDArray[np.int64]:
         """The bin of each instant; one outside the run goes to the nearest bin."""
-        place = np.clip(instants_s - self.origin_s, 0, self.bins - 1)
-        return place.astype(np.int64)
+        place = (instants_s - self.origin_s).astype(np.int64)
+        return np.clip(place, 0, self.bins - 1, out=place)
 
 
 @dataclass(frozen=True, slots=True)
