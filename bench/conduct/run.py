@@ -10,10 +10,12 @@ import secrets
 import signal
 import socket
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
+
+import orjson
 
 from bench import __version__
 from bench.conduct.preflight import Ready, prepare, shares
@@ -22,6 +24,7 @@ from bench.errors import BenchError
 from bench.load.fleet import Fleet
 from bench.load.worker import Job, raise_file_limit
 from bench.model import Manifest, ServerSample, Target
+from bench.record.files import write_whole
 from bench.record.folder import RunFolder
 from bench.servers.findings import scrape_target
 from bench.servers.scrape import Scraper, ScrapeTarget
@@ -30,7 +33,10 @@ from bench.workload.recipe import Recipe, named_seeds, recipe_manifest
 SETTLE_S = 1.2
 """After the last answer, before the last scrape: some servers refresh once a second."""
 
+SELFTEST = "selftest.json"
+
 _SECRET_CHARACTERS = 6
+_TAG_BYTES = 6
 
 
 class Watch(Protocol):
@@ -46,12 +52,17 @@ class Watch(Protocol):
         """About once a second."""
 
 
+SelfTest = Callable[[Ready], Awaitable[Mapping[str, Any]]]
+"""How exact this machine is as a client at the load of a plan; `bench.selftest` has one."""
+
+
 @dataclass(frozen=True, slots=True)
 class Order:
     """What to run, against what, and how.
 
     `target.headers` holds the key, and is taken out of all that is written.  `profile` is the
     profile as resolved, for the manifest.  `scrapes` are exporters beside the server's metrics.
+    `selftest` is awaited before the run, and what it says becomes the folder's selftest.json.
     """
 
     recipe: Recipe
@@ -67,6 +78,7 @@ class Order:
     scrapes: Sequence[ScrapeTarget] = ()
     scrape_interval_s: float = 1.0
     pin_cpus: bool = False
+    selftest: SelfTest | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +92,12 @@ class Done:
 
 def conduct(order: Order, watch: Watch) -> Done:
     """Makes the run.  Raises BenchError for what makes it impossible."""
+    return asyncio.run(conduct_async(order, watch))
+
+
+async def conduct_async(order: Order, watch: Watch) -> Done:
+    """The same inside a running event loop, whose SIGINT and SIGTERM it takes meanwhile."""
     raise_file_limit()
-    return asyncio.run(_conduct(order, watch))
-
-
-async def _conduct(order: Order, watch: Watch) -> Done:
     ready = await prepare(
         order.recipe,
         order.target,
@@ -94,16 +107,22 @@ async def _conduct(order: Order, watch: Watch) -> Done:
         spool_folder=None,
         announce=watch.note,
     )
+    tested = await order.selftest(ready) if order.selftest is not None else None
+    tag = secrets.token_hex(_TAG_BYTES)
     hidden = [value for value in order.target.headers.values() if len(value) >= _SECRET_CHARACTERS]
     hidden += [value.removeprefix("Bearer ") for value in hidden]
     folder = RunFolder.create(
-        order.folder, order.recipe.name, _manifest(order, ready), secrets=hidden
+        order.folder, order.recipe.name, _manifest(order, ready, tag), secrets=hidden
     )
-    return await _Conductor(order, ready, folder, watch).run()
+    if tested is not None:
+        write_whole(folder.path / SELFTEST, orjson.dumps(tested, option=orjson.OPT_INDENT_2))
+    return await _Conductor(order, ready, folder, tag, watch).run()
 
 
 class _Conductor:
-    def __init__(self, order: Order, ready: Ready, folder: RunFolder, watch: Watch) -> None:
+    def __init__(
+        self, order: Order, ready: Ready, folder: RunFolder, tag: str, watch: Watch
+    ) -> None:
         self._order = order
         self._ready = ready
         self._folder = folder
@@ -113,7 +132,7 @@ class _Conductor:
         self._interrupts = 0
         self._start_ns = 0
         self._server_parts = folder.server_parts()
-        self._jobs = _jobs(order, ready, folder)
+        self._jobs = _jobs(order, ready, folder, tag)
         self._fleet = Fleet(self._jobs, self._on_second, self._on_start)
 
     async def run(self) -> Done:
@@ -199,8 +218,7 @@ class _Conductor:
             await asyncio.to_thread(self._server_parts.flush)
 
 
-def _jobs(order: Order, ready: Ready, folder: RunFolder) -> list[Job]:
-    tag = folder.path.name[-4:] + secrets.token_hex(4)
+def _jobs(order: Order, ready: Ready, folder: RunFolder, tag: str) -> list[Job]:
     workers = order.workers
     paces = shares(ready.pace, workers)
     warm = -(-ready.warm_connections // workers)
@@ -226,7 +244,7 @@ def _jobs(order: Order, ready: Ready, folder: RunFolder) -> list[Job]:
     ]
 
 
-def _manifest(order: Order, ready: Ready) -> Manifest:
+def _manifest(order: Order, ready: Ready, tag: str) -> Manifest:
     target, found = ready.target, ready.probe
     return Manifest(
         run_id="",
@@ -251,6 +269,7 @@ def _manifest(order: Order, ready: Ready) -> Manifest:
             "resolved": recipe_manifest(order.recipe),
         },
         load={
+            "run_tag": tag,
             "workers": order.workers,
             "transport": order.transport,
             "pace": asdict(ready.pace),
