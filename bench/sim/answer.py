@@ -137,6 +137,8 @@ class Answering:
     async def _until_done(self, job: _Job, sink: Sink) -> None:
         """Run the request, and record its truth however it ends: done, broken off, client gone."""
         request = job.request
+        if self._config.truth_tokens:
+            sink.token_ns = []
         job.driver.submit(request, sink)
         try:
             await sink.done.wait()
@@ -161,6 +163,7 @@ class Answering:
                     finish=request.finish_reason if whole else "abort",
                     fault=job.shape.fault,
                     replica=self._drivers.index(job.driver),
+                    token_ns=sink.token_ns,
                 )
             )
 

@@ -58,7 +58,8 @@ class SimConfig(EngineConfig):
     """A server: engines behind one port.
 
     `faults` are texts as `bench.sim.faults` reads them.  `truth` is a file of JSON lines, one for
-    each request as it ended.  `api_key_env` names the environment variable that holds the key.
+    each request as it ended; with `truth_tokens` its rows hold the instant of every token.
+    `api_key_env` names the environment variable that holds the key.
     """
 
     host: str = "127.0.0.1"
@@ -67,6 +68,7 @@ class SimConfig(EngineConfig):
     replicas: Positive = 1
     faults: tuple[str, ...] = ()
     truth: Path | None = None
+    truth_tokens: bool = False
     api_key_env: str | None = None
     natural_output_tokens: Positive = 256
     keepalive_s: Seconds = 5.0

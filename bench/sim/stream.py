@@ -33,7 +33,8 @@ class Sink:
 
     `broken` says that it broke off before the request's last token, as its shape wanted.
     `first_ns` and `last_ns` are CLOCK_MONOTONIC just before the bytes of the first and the last
-    token were handed to the kernel; `output_tokens` counts the tokens handed over.
+    token were handed to the kernel; `output_tokens` counts the tokens handed over.  Set to a list,
+    `token_ns` takes this instant of every token.
     """
 
     def __init__(self) -> None:
@@ -42,6 +43,7 @@ class Sink:
         self.first_ns: int | None = None
         self.last_ns: int | None = None
         self.output_tokens = 0
+        self.token_ns: list[int] | None = None
 
     def emit(self, request: EngineRequest) -> None:
         """The engine gave `request` one more token."""
@@ -103,6 +105,8 @@ class Stream(Sink):
             event = self._head + request.reply.word(position) + self._tail
             self.last_ns = time.monotonic_ns()
             self.output_tokens += 1
+            if self.token_ns is not None:
+                self.token_ns.append(self.last_ns)
             self._transport.write(b"%x\r\n%b\r\n" % (len(event), event))
             return
         if position == self._shape.after and self._break_off(request):
@@ -191,6 +195,8 @@ class Stream(Sink):
             self.last_ns = time.monotonic_ns()
             self.first_ns = self.first_ns or self.last_ns
             self.output_tokens += tokens
+            if self.token_ns is not None:
+                self.token_ns += [self.last_ns] * tokens
         self._transport.write(framed)
 
     def _hold(self, seconds: float) -> None:

@@ -21,6 +21,7 @@ class TruthRow:
     `received_ns` is when its body had been read, `first_ns` and `last_ns` are just before the bytes
     of its first and last token were handed to the kernel.  `output_tokens` are those handed over.
     `finish` is the finish reason, `abort` when the answer broke off, or None without an engine.
+    `token_ns` has the instant of every token like `first_ns`, None where that was not asked for.
 
     Between a request's arrival in the kernel and `received_ns` lies the time the server needed to
     read it, which grows when many arrive at once.  A client's arrivals are therefore best held
@@ -41,6 +42,7 @@ class TruthRow:
     finish: str | None = None
     fault: str = ""
     replica: int | None = None
+    token_ns: list[int] | None = None
 
 
 class TruthRecord:

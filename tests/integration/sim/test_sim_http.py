@@ -15,7 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from bench.errors import UsageError
 from bench.sim.config import SimConfig
 from bench.sim.http import SimServer
-from bench.sim.truth import read_truth
+from bench.sim.truth import TruthRow, read_truth
 
 Served = Callable[..., Any]
 
@@ -303,6 +303,24 @@ def test_replicas(served: Served) -> None:
         assert wrong.status == 400
 
     served(scenario, replicas=3)
+
+
+@pytest.mark.parametrize("continuous", [False, True])
+def test_truth_of_every_token(served: Served, continuous: bool) -> None:
+    """With truth_tokens a row has one instant for each token, from the first to the last."""
+
+    async def scenario(server: SimServer, client: Any) -> TruthRow:
+        options = {"include_usage": True, "continuous_usage_stats": continuous}
+        await client.chat(max_tokens=5, stream_options=options)
+        while not server.truth:
+            await asyncio.sleep(0)
+        return server.truth[0]
+
+    row = served(scenario, truth_tokens=True)
+    assert row.token_ns is not None and len(row.token_ns) == row.output_tokens == 5
+    assert (row.token_ns[0], row.token_ns[-1]) == (row.first_ns, row.last_ns)
+    assert row.token_ns == sorted(row.token_ns)
+    assert served(scenario).token_ns is None
 
 
 def test_truth_file(served: Served, tmp_path: Path) -> None:
