@@ -1,10 +1,7 @@
 """The HTML report: a judged run as one self-contained page, in Chinese or English.
 
-page       assembles the page and writes the file
-sections   the table of sections; each is a function from evidence to blocks
-blocks     what a section is made of: figures, tables, notes
-figures    plotly specifications; the only user of plotly
-words      every word a page shows, in words/{zh,en}.yaml
-numbers    how values are written
-thin       long series cut to what a screen can show, keeping extremes
+`page` assembles it from the table of sections in `contents`; a section is a function from
+`evidence` to `blocks` (figures, tables, notes).  `figures` makes plotly specifications, `words`
+holds every word in two languages, `numbers` says how values are written, `thin` cuts long series
+to what a screen can show, `observed` reads what servers said of themselves.
 """

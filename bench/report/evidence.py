@@ -122,10 +122,12 @@ class Evidence:
     def window_marks(self) -> list[figures.Mark]:
         """Marks at the edges of the judged window, where it is less than the run."""
         marks = []
-        for at, key in zip(self.window, ("window_start", "window_end"), strict=True):
+        edges = (("window_start", "right"), ("window_end", "left"))
+        for at, (key, inward) in zip(self.window, edges, strict=True):
             if 0.01 * self.duration_s < at < 0.99 * self.duration_s:
                 label = self.words(f"page.{key}")
-                marks.append(figures.Mark(at, label, colour="@grey", dash="dot"))
+                mark = figures.Mark(at, label, colour="@grey", dash="dot", inward=inward, foot=True)
+                marks.append(mark)
         return marks
 
     def per_second(self, column: str) -> tuple[Floats, Floats]:
@@ -247,8 +249,7 @@ class Evidence:
         metric, open_ends = limit["metric"], limit["infinite"]
         low, high = (self.show(metric, limit[end]) for end in ("low", "high"))
         if limit["low"] is not None and limit["high"] is not None:
-            number, _, unit = low.rpartition(numbers.SPACE)
-            return f"{number if high.endswith(numbers.SPACE + unit) else low} – {high}"
+            return numbers.span(low, high)
         if limit["high"] is not None and "low" in open_ends:
             return f"≤ {high}"
         if limit["low"] is not None and "high" in open_ends:

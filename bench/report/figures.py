@@ -1,8 +1,7 @@
 """Plotly specifications, as the JSON that plotly.js draws.  The only user of plotly.
 
 Colours are names of the style sheet's variables (`@blue`); the page puts in the values for light,
-dark or print.  Durations are in seconds and shown with SI prefixes, so that one axis serves
-microseconds and minutes.
+dark or print.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.report.numbers import seconds
+from bench.report.axes import Axis
 from bench.report.thin import Floats, rounded
 
 Trace = dict[str, Any]
@@ -24,78 +23,6 @@ Spec = dict[str, Any]
 PALETTE = ("@blue", "@orange", "@green", "@purple", "@sky", "@vermilion")
 CDN = "https://cdn.plot.ly"
 
-_LOG_FROM = 5
-# Widest span in decades → which steps of a decade get a tick.
-_LOG_STEPS = (
-    (1.0, (1, 1.5, 2, 3, 5, 7)),
-    (2.5, (1, 2, 5)),
-    (4.0, (1, 3)),
-    (99.0, (1,)),
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Axis:
-    """One axis: its title (with the unit), scale, and d3 number format."""
-
-    title: str
-    log: bool = False
-    format: str = ""
-    suffix: str = ""
-    from_zero: bool = False
-    top: float | None = None
-    ticks: tuple[tuple[float, str], ...] = ()
-    downwards: bool = False
-    categories: bool = False
-
-    def layout(self) -> dict[str, Any]:
-        axis: dict[str, Any] = {"title": {"text": self.title}}
-        if self.log:
-            axis["type"] = "log"
-        if self.format:
-            axis["tickformat"] = self.format
-        if self.suffix:
-            axis["ticksuffix"] = self.suffix
-        if self.from_zero:
-            axis["rangemode"] = "tozero"
-        if self.top is not None:
-            axis["range"] = [0, self.top]
-        if self.categories:
-            axis["type"] = "category"
-        if self.ticks:
-            axis["tickvals"] = [at for at, _ in self.ticks]
-            axis["ticktext"] = [text for _, text in self.ticks]
-        if self.downwards:
-            axis["autorange"] = "reversed"
-        return axis
-
-
-def duration(title: str, values: Sequence[float] | Floats = ()) -> Axis:
-    """An axis of durations in seconds.
-
-    Logarithmic where the positive `values` span more than a factor of five, with ticks at round
-    durations over that span and a decade beyond; else linear.
-    """
-    known = np.asarray(values, dtype=np.float64)
-    known = known[np.isfinite(known) & (known > 0)]
-    if len(known) == 0 or known.max() < _LOG_FROM * known.min():
-        return Axis(title, format="~s", suffix="s")
-    low, high = np.log10(known.min()), np.log10(known.max())
-    steps = next(steps for span, steps in _LOG_STEPS if high - low <= span)
-    decades = range(int(np.floor(low)) - 1, int(np.ceil(high)) + 2)
-    ticks = tuple(float(f"{step}e{decade}") for decade in decades for step in steps)
-    return Axis(title, log=True, ticks=tuple((at, seconds(at)) for at in ticks))
-
-
-def share(title: str, *, top: float | None = 1.02) -> Axis:
-    """An axis of fractions, shown as percentages."""
-    return Axis(title, format=".0%", from_zero=top is None, top=top)
-
-
-def rows(title: str, labels: Sequence[str]) -> Axis:
-    """An axis of named rows at 0, 1, 2 …, the first at the top."""
-    return Axis(title, ticks=tuple(enumerate(labels)), downwards=True)
-
 
 def literal(text: str) -> str:
     """Text from outside, so that plotly draws it as it is: no tag, entity or template in it."""
@@ -104,13 +31,18 @@ def literal(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A line across the figure at a value of one axis, with a word on it: a limit, an edge."""
+    """A line across the figure at a value of one axis, with a word on it: a limit, an edge.
+
+    The word of a mark on x stands upright on its `inward` side, at the top or at the `foot`.
+    """
 
     at: float
     label: str
     axis: str = "x"
     colour: str = "@vermilion"
     dash: str = "dash"
+    inward: str = "left"
+    foot: bool = False
 
 
 def line(
@@ -231,7 +163,12 @@ def density(x: Floats, y: Floats, counts: Any, *, hover: str, legend: str) -> Tr
         "y": rounded(y),
         "z": filled,
         "colorscale": [[0, "@heat-low"], [0.5, "@heat-mid"], [1, "@heat-high"]],
-        "colorbar": {"title": {"text": legend, "side": "right"}, "thickness": 10, "len": 1},
+        "colorbar": {
+            "title": {"text": legend, "side": "right"},
+            "thickness": 10,
+            "len": 1,
+            "outlinewidth": 0,
+        },
         "hovertemplate": f"{hover}<extra></extra>",
         "hoverongaps": False,
     }
@@ -250,10 +187,9 @@ def figure(
     """A whole figure.  `together` shows one hover for all lines at the same x."""
     marks = _merged(marks)
     legend = sum(trace["type"] != "heatmap" for trace in traces) > 1
-    above = 22 * legend + 18 * any(mark.axis == "x" and mark.label for mark in marks)
     layout: dict[str, Any] = {
         "height": height,
-        "margin": {"l": 56, "r": 12, "t": 12 + above, "b": 44},
+        "margin": {"l": 56, "r": 12, "t": 34 if legend else 12, "b": 44},
         "xaxis": x.layout(),
         "yaxis": y.layout(),
         "showlegend": legend,
@@ -295,7 +231,9 @@ def _mark_word(mark: Mark, x: Axis, y: Axis) -> dict[str, Any]:
     at = float(np.log10(mark.at)) if log else mark.at
     word = {"text": mark.label, "showarrow": False, "font": {"color": mark.colour, "size": 11}}
     if mark.axis == "x":
-        return word | {"x": at, "yref": "paper", "y": 1, "yanchor": "bottom"}
+        word |= {"textangle": -90, "xanchor": "right" if mark.inward == "left" else "left"}
+        word |= {"y": 0, "yanchor": "bottom"} if mark.foot else {"y": 1, "yanchor": "top"}
+        return word | {"x": at, "yref": "paper"}
     return word | {"y": at, "xref": "paper", "x": 1, "xanchor": "right", "yanchor": "bottom"}
 
 

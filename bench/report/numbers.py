@@ -33,6 +33,12 @@ def with_unit(number: str, unit: str) -> str:
     return f"{number}{SPACE}{unit}" if unit else number
 
 
+def span(low: str, high: str) -> str:
+    """Two written values as a range; a unit that both have is written once."""
+    number, _, unit = low.rpartition(SPACE)
+    return f"{number if unit and high.endswith(SPACE + unit) else low} – {high}"
+
+
 def clock(value: float) -> str:
     """A length of run: s below two minutes, else minutes and seconds, else hours and minutes."""
     whole = round(value)

@@ -20,8 +20,8 @@ from bench.judge.judgement import Judgement
 from bench.record.frame import Run
 from bench.report import figures
 from bench.report.blocks import Figure, Section
+from bench.report.contents import SECTIONS, render_section
 from bench.report.evidence import Evidence
-from bench.report.sections import SECTIONS, render_section
 from bench.report.sections.band import band
 from bench.report.words import Words, entries
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench.report import figures
+from bench.report import axes, figures
 from bench.report.blocks import Block, Cell, Column, Figure, Table, absent
 from bench.report.evidence import Evidence
 from bench.report.numbers import count, percent, unknown
@@ -77,8 +77,8 @@ def _figure(evidence: Evidence, ended: dict[str, int], planned: int | None) -> F
         ),
         spec=figures.figure(
             traces,
-            figures.Axis(words("axis.requests"), format=","),
-            figures.Axis(""),
+            axes.Axis(words("axis.requests"), format=","),
+            axes.Axis(""),
             stacked=True,
             height=150,
         ),

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from bench.report.evidence import Evidence
-from bench.report.numbers import DASH, clock, count, with_unit
+from bench.report.numbers import DASH, clock, count, span, with_unit
 
 SYMBOLS = {
     "pass": "✓",
@@ -87,11 +88,10 @@ def _because(evidence: Evidence, verdict: str) -> str:
 
 
 def _sentence(evidence: Evidence, limit: Mapping[str, Any]) -> str:
-    infinite = "value" in limit["infinite"]
     return evidence.words(
-        "because.limit",
+        "because.limit_infinite" if "value" in limit["infinite"] else "because.limit",
         name=evidence.limit_name(limit),
-        value="∞" if infinite else evidence.show(limit["metric"], limit["value"]),
+        value=evidence.show(limit["metric"], limit["value"]),
         bound=evidence.bound(limit),
     )
 
@@ -138,14 +138,14 @@ def _plain_card(evidence: Evidence, metric: str, statistic: str) -> Card:
     words = evidence.words
     entry = evidence.summary["metrics"][metric]
     edges = [entry.get(edge) for edge in ("low", "high")]
-    interval = "" if None in edges else " – ".join(evidence.show(metric, edge) for edge in edges)
+    interval = "" if None in edges else span(*(evidence.show(metric, edge) for edge in edges))
     infinite = statistic in entry.get("infinite", ())
     return Card(
         name=evidence.limit_name({"metric": metric, "statistic": statistic}),
         value="∞" if infinite else evidence.show(metric, entry[statistic]),
-        limit=words("band.no_limit"),
+        limit=words("absent.infinite" if infinite else "band.no_limit"),
         interval=_interval(evidence, interval, entry["n"]),
-        note=words("absent.infinite") if infinite else evidence.title(metric),
+        note=evidence.title(metric),
     )
 
 
@@ -174,8 +174,18 @@ def _facts(evidence: Evidence) -> list[tuple[str, str]]:
         ("workload", workload.get("name") or workload.get("source")),
         ("load", loop),
         ("profile", evidence.profile_title),
-        ("when", manifest.get("created_utc")),
+        ("when", _instant(manifest.get("created_utc"))),
         ("length", clock(evidence.duration_s)),
         ("window", words(f"band.window_{window['rule']}", start=clock(start), end=clock(end))),
     )
     return [(words(f"band.{name}"), str(fact)) for name, fact in facts if fact]
+
+
+def _instant(created_utc: str | None) -> str:
+    """An ISO 8601 instant as people read it; as it stands where it is not one."""
+    if not created_utc:
+        return ""
+    try:
+        return f"{datetime.fromisoformat(created_utc).astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+    except ValueError:
+        return created_utc

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from bench.report import figures
+from bench.report import axes, figures
 from bench.report.blocks import Block, Cell, Column, Figure, Note, Table
 from bench.report.evidence import Evidence
-from bench.report.numbers import DASH, count, percent, seconds, unknown
+from bench.report.numbers import DASH, count, percent, seconds, span, unknown
 
 VIEWS = ("ceiling", "client", "server")
 _COLOURS = ("@grey", "@blue", "@green")
@@ -64,7 +64,7 @@ _METRIC = {"external": "cache_server_external"}
 def _interval(cache: dict[str, Any]) -> Cell:
     if unknown(cache["client_low"]) or unknown(cache["client_high"]):
         return Cell(DASH)
-    return Cell(f"{percent(cache['client_low'])} – {percent(cache['client_high'])}")
+    return Cell(span(percent(cache["client_low"]), percent(cache["client_high"])))
 
 
 def _views_figure(evidence: Evidence, cache: dict[str, Any]) -> Figure:
@@ -85,8 +85,8 @@ def _views_figure(evidence: Evidence, cache: dict[str, Any]) -> Figure:
         reading=words("cache.reading", **shown),
         spec=figures.figure(
             [bars],
-            figures.share(words("axis.hit_rate")),
-            figures.Axis(""),
+            axes.share(words("axis.hit_rate")),
+            axes.Axis(""),
             height=220,
         ),
     )
@@ -130,8 +130,8 @@ def _ttft_figure(evidence: Evidence, groups: list[dict[str, Any]]) -> Figure:
         reading=words("cache.reading_ttft", groups=medians),
         spec=figures.figure(
             traces,
-            figures.Axis(words("axis.hit_share"), categories=True),
-            figures.duration(evidence.short("ttft_s")),
+            axes.Axis(words("axis.hit_share"), categories=True),
+            axes.duration(evidence.short("ttft_s")),
             marks=evidence.marks("ttft_s", axis="y"),
         ),
         table=Table(words("cache.ttft"), heads, rows),

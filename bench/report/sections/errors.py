@@ -5,13 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from bench.report import figures
+from bench.report import axes, figures
 from bench.report.blocks import Block, Cell, Column, Figure, Note, Table, absent
 from bench.report.evidence import Evidence
 from bench.report.numbers import clock, count, percent
 
 _SAMPLE_CHARACTERS = 300
 _INTERVALS = 60
+_FEW = 6  # counts up to here get a tick each
 
 
 def blocks(evidence: Evidence) -> list[Block]:
@@ -90,8 +91,12 @@ def _over_time(
         ),
         spec=figures.figure(
             traces,
-            figures.Axis(words("axis.run_time"), from_zero=True),
-            figures.Axis(words("axis.failed_per", interval=clock(step)), from_zero=True),
+            axes.Axis(words("axis.run_time"), from_zero=True),
+            axes.Axis(
+                words("axis.failed_per", interval=clock(step)),
+                from_zero=True,
+                step=1 if totals[worst] <= _FEW else None,
+            ),
             stacked=True,
         ),
         wide=True,

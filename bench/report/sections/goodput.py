@@ -10,10 +10,10 @@ import numpy as np
 from bench.judge.goodput import within
 from bench.judge.metric import Column as MetricColumn
 from bench.judge.profile import GoodLimit
-from bench.report import figures
+from bench.report import axes, figures
 from bench.report.blocks import Block, Cell, Column, Figure, Table, absent
 from bench.report.evidence import Evidence
-from bench.report.numbers import count, percent, unknown
+from bench.report.numbers import count, percent, span, unknown
 
 
 def blocks(evidence: Evidence) -> list[Block]:
@@ -73,8 +73,8 @@ def _figure(
         ),
         spec=figures.figure(
             [bars],
-            figures.share(words("axis.share_met")),
-            figures.Axis(""),
+            axes.share(words("axis.share_met")),
+            axes.Axis(""),
             height=110 + 34 * len(rows),
         ),
         wide=True,
@@ -96,7 +96,7 @@ def _table(
             (
                 Cell(_name(evidence, row)),
                 evidence.cell("goodput_fraction", row["value"], words("absent.no_value")),
-                Cell(f"{percent(row['low'])} – {percent(row['high'])}") if known else reason,
+                Cell(span(percent(row["low"]), percent(row["high"]))) if known else reason,
                 Cell(count(row["n"])),
                 absent(words("absent.joint")) if cost is None else Cell(count(cost)),
             )

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from bench.judge.stats import nearest_rank
-from bench.report import figures, thin
+from bench.report import axes, figures, thin
 from bench.report.blocks import Block, Cell, Column, Figure, Table
 from bench.report.evidence import Evidence
-from bench.report.numbers import clock, count, percent, seconds
+from bench.report.numbers import clock, count, percent, seconds, span
 from bench.report.sections.percentiles import other_views, percentile_table
 from bench.report.thin import Floats, Reals
 
@@ -61,8 +61,8 @@ def _cdf(evidence: Evidence, drawn: list[str]) -> Figure:
         reading=words("page.sentence_break").join(sentences),
         spec=figures.figure(
             traces,
-            figures.duration(words("axis.latency"), reach),
-            figures.share(words("axis.share_within")),
+            axes.duration(words("axis.latency"), reach),
+            axes.share(words("axis.share_within")),
             marks=marks,
             height=340,
         ),
@@ -81,6 +81,10 @@ def _cdf_reading(evidence: Evidence, metric: str, ranked: Floats) -> str:
         share, bound = percent(within), seconds(limit["bound"])
         return words("latency.reading_limit", metric=name, share=share, bound=bound)
     p50, p99 = (seconds(nearest_rank(ranked, q)) for q in (0.5, 0.99))
+    if np.isinf(ranked[-1]):
+        share = percent(np.count_nonzero(np.isfinite(ranked)) / len(ranked))
+        most = seconds(float(ranked[np.isfinite(ranked)].max()))
+        return words("latency.reading_failed", metric=name, p50=p50, share=share, most=most)
     return words("latency.reading_spread", metric=name, p50=p50, p99=p99)
 
 
@@ -93,7 +97,7 @@ def histogram(evidence: Evidence, metric: str, values: Reals, colour: str) -> Fi
     coarse, coarse_counts = thin.log_bins(values, _ROWS)
     rows = [
         (
-            Cell(f"{seconds(a)} – {seconds(b)}"),
+            Cell(span(seconds(a), seconds(b))),
             Cell(count(n)),
             Cell(percent(n / len(values))),
         )
@@ -113,8 +117,8 @@ def histogram(evidence: Evidence, metric: str, values: Reals, colour: str) -> Fi
         ),
         spec=figures.figure(
             [figures.histogram(title, edges, counts, colour, hover=hover)],
-            figures.duration(evidence.short(metric), _reach(values, marks)),
-            figures.Axis(words(f"axis.{counted}"), from_zero=True, format=","),
+            axes.duration(evidence.short(metric), _reach(values, marks)),
+            axes.Axis(words(f"axis.{counted}"), from_zero=True, format=","),
             marks=marks,
         ),
         table=Table(
@@ -159,8 +163,8 @@ def _over_time(evidence: Evidence, metric: str) -> Figure:
         reading=_drift(evidence, metric, started, values),
         spec=figures.figure(
             [trace],
-            figures.Axis(words("axis.start_time"), from_zero=True),
-            figures.duration(evidence.short(metric), _reach(values, marks)),
+            axes.Axis(words("axis.start_time"), from_zero=True),
+            axes.duration(evidence.short(metric), _reach(values, marks)),
             marks=[*marks, *evidence.window_marks()],
         ),
         table=_intervals(evidence, metric, started, values),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from bench.judge.stats import nearest_rank
-from bench.report import figures, thin
+from bench.report import axes, figures, thin
 from bench.report.blocks import Block, Figure, Note
 from bench.report.evidence import Evidence
 from bench.report.numbers import count, seconds, significant
@@ -47,8 +47,8 @@ def _rates(evidence: Evidence) -> Figure:
         ),
         spec=figures.figure(
             traces,
-            figures.Axis(words("axis.run_time"), from_zero=True),
-            figures.Axis(words("axis.requests_per_s"), from_zero=True),
+            axes.Axis(words("axis.run_time"), from_zero=True),
+            axes.Axis(words("axis.requests_per_s"), from_zero=True),
             marks=evidence.window_marks(),
             together=True,
         ),
@@ -80,8 +80,8 @@ def _concurrency(evidence: Evidence) -> Figure:
         ),
         spec=figures.figure(
             [line],
-            figures.Axis(words("axis.run_time"), from_zero=True),
-            figures.Axis(words("load.running"), from_zero=True),
+            axes.Axis(words("axis.run_time"), from_zero=True),
+            axes.Axis(words("load.running"), from_zero=True),
             marks=evidence.window_marks(),
         ),
         table=evidence.series_table(words("load.concurrency"), {"running": words("load.running")}),
@@ -116,8 +116,8 @@ def _lag(evidence: Evidence) -> Figure | Note:
                     words("load.lag"), at[kept], lags[kept], "@orange", hover=hover, size=4
                 )
             ],
-            figures.Axis(words("axis.start_time"), from_zero=True),
-            figures.duration(evidence.short("schedule_lag_s"), lags),
+            axes.Axis(words("axis.start_time"), from_zero=True),
+            axes.duration(evidence.short("schedule_lag_s"), lags),
             marks=evidence.window_marks(),
         ),
         note=evidence.thinned(len(kept), len(lags)),

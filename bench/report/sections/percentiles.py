@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from bench.judge.metric import Scope
 from bench.judge.metrics import METRICS
-from bench.report.blocks import Cell, Column, Table
+from bench.judge.stats import nearest_rank
+from bench.report.blocks import Cell, Column, Table, absent
 from bench.report.evidence import Evidence
 from bench.report.numbers import count
 
 _STATISTICS = ("mean", "std", "min", "p50", "p90", "p95", "p99", "p999", "max")
+_CLEANED = ("trimmed_10", "below_p99")
 
 
 def percentile_table(evidence: Evidence) -> Table:
@@ -50,7 +54,8 @@ def other_views(evidence: Evidence) -> Table:
             (
                 Cell(evidence.title(name), note=name),
                 *(_value(evidence, name, entry, key) for entry, key in pairs),
-                *(_value(evidence, name, cleaned, key) for key in ("trimmed_10", "below_p99")),
+                _answered_p99(evidence, name),
+                *(_value(evidence, name, cleaned, key) for key in _CLEANED),
             )
         )
     heads = [
@@ -58,9 +63,17 @@ def other_views(evidence: Evidence) -> Table:
         for key in ("p50", "p99", "mean")
         for view in ("in_window", "uncut")
     ]
-    heads += [words("latency.trimmed_10"), words("latency.below_p99")]
+    heads += [words(f"latency.{key}") for key in ("answered_p99", *_CLEANED)]
     columns = [Column(words("column.metric")), *(Column(head, "number") for head in heads)]
     return Table(words("latency.other_views"), columns, rows)
+
+
+def _answered_p99(evidence: Evidence, name: str) -> Cell:
+    """What tools report that leave failed requests out."""
+    values = np.sort(evidence.answered(name))
+    if not len(values):
+        return absent(evidence.words("absent.no_value"))
+    return Cell(evidence.show(name, nearest_rank(values, 0.99)))
 
 
 def _value(evidence: Evidence, name: str, entry: Mapping[str, Any], key: str) -> Cell:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from bench.report import figures, thin
+from bench.report import axes, figures, thin
 from bench.report.blocks import Block, Cell, Column, Figure, Table
 from bench.report.evidence import Evidence
 from bench.report.numbers import DASH, bytes_of, count, percent, seconds, significant, with_unit
@@ -31,24 +31,24 @@ class _Group:
     key: str
     series: tuple[str, ...]
     summed: bool
-    axis: Callable[[str], figures.Axis]
+    axis: Callable[[str], axes.Axis]
 
 
-def _plain(title: str) -> figures.Axis:
-    return figures.Axis(title, format=",", from_zero=True)
+def _plain(title: str) -> axes.Axis:
+    return axes.Axis(title, format=",", from_zero=True)
 
 
-def _bytes(title: str) -> figures.Axis:
-    return figures.Axis(title, format="~s", suffix="B", from_zero=True)
+def _bytes(title: str) -> axes.Axis:
+    return axes.Axis(title, format="~s", suffix="B", from_zero=True)
 
 
 _GROUPS = (
     _Group("batch", ("running", "waiting", "swapped"), True, _plain),
-    _Group("kv_usage", ("kv_usage_fraction",), False, figures.share),
-    _Group("waits", ("queue_s", "prefill_s"), False, figures.duration),
+    _Group("kv_usage", ("kv_usage_fraction",), False, axes.share),
+    _Group("waits", ("queue_s", "prefill_s"), False, axes.duration),
     _Group("step_tokens", ("iteration_tokens",), False, _plain),
     _Group("growth", ("preemptions", "requests_rejected", "requests_failed"), True, _plain),
-    _Group("device_busy", ("device_utilization_fraction",), False, figures.share),
+    _Group("device_busy", ("device_utilization_fraction",), False, axes.share),
     _Group("device_memory", ("device_memory_used_bytes",), False, _bytes),
     _Group("device_power", ("device_power_w",), False, _plain),
 )
@@ -97,7 +97,7 @@ def _figure(evidence: Evidence, group: _Group, present: Sequence[str]) -> Figure
         reading=words("page.list_break").join(_reading(evidence, line) for line in drawn[:3]),
         spec=figures.figure(
             traces,
-            figures.Axis(words("axis.run_time"), from_zero=True),
+            axes.Axis(words("axis.run_time"), from_zero=True),
             group.axis(words(f"server.{group.key}_axis")),
             marks=evidence.window_marks(),
         ),

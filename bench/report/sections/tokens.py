@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bench.report import figures, thin
+from bench.report import axes, figures, thin
 from bench.report.blocks import Block, Cell, Column, Figure, Note, Table, absent
 from bench.report.evidence import Evidence
 from bench.report.numbers import count, seconds, significant
@@ -54,8 +54,8 @@ def _rate(evidence: Evidence) -> Figure:
         ),
         spec=figures.figure(
             [figures.line(title, at[kept], rate[kept], "@green", hover=hover, fill=True)],
-            figures.Axis(words("axis.run_time"), from_zero=True),
-            figures.Axis(words("axis.tokens_per_s"), format=",", from_zero=True),
+            axes.Axis(words("axis.run_time"), from_zero=True),
+            axes.Axis(words("axis.tokens_per_s"), format=",", from_zero=True),
             marks=evidence.window_marks(),
         ),
         table=evidence.series_table(title, {"output_tokens": words("axis.tokens_per_s")}),
@@ -79,13 +79,14 @@ def _timeline(evidence: Evidence) -> Figure:
     marks, shown, total = _arrival_marks(evidence, slowest, origin, labels)
     traces.append(marks)
     top = slowest.iloc[0]
+    spans = (slowest["last_s"] - slowest["intended_s"]).fillna(slowest["e2e_s"])
+    longest = float(spans.max())
     spec = figures.figure(
         traces,
-        figures.duration(words("axis.since_intended")),
-        figures.rows(words("axis.request"), labels),
+        axes.Axis(words("axis.since_intended"), format="~s", suffix="s", top=1.02 * longest),
+        axes.rows(words("axis.request"), labels),
         height=90 + 20 * len(slowest),
     )
-    spans = (slowest["last_s"] - slowest["intended_s"]).fillna(slowest["e2e_s"])
     focus = {
         str(index): [row, 0, float(span) * 1.02]
         for row, (index, span) in enumerate(zip(slowest["index"], spans, strict=True))
@@ -130,7 +131,7 @@ def _arrival_marks(
         title,
         x,
         y,
-        "@ink",
+        "@mark",
         hover=f"{title} %{{text}}<br>%{{x:.5~s}}s",
         symbol="line-ns-open",
         size=8,

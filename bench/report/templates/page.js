@@ -18,7 +18,7 @@
     if (value === null || typeof value !== "object") return value;
     return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, painted(item, style)]));
   };
-  const touch = matchMedia("(pointer: coarse)").matches;
+  const touch = !matchMedia("(hover: hover)").matches;
   const config = {
     responsive: true, displaylogo: false, locale: "page", displayModeBar: touch ? false : "hover",
     modeBarButtons: [["zoom2d", "pan2d", "resetScale2d", "toImage"]],
