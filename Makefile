@@ -1,7 +1,7 @@
 # The targets a person or CI calls.  Each sets up what it needs; `make` alone lists them.
 PYTHON ?= python3
 BIN := .venv/bin
-PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-real lint format docs lock clean
@@ -47,10 +47,10 @@ docs: setup ## Write the generated documents again
 
 lock: ## Resolve the dependencies anew into requirements.lock and requirements-dev.lock
 	@$(PYTHON) -m venv --clear .venv-lock
-	@.venv-lock/bin/python -m pip --quiet install --upgrade pip
-	@.venv-lock/bin/python -m pip --quiet install .
+	@.venv-lock/bin/python -m pip -qq install --upgrade pip
+	@.venv-lock/bin/python -m pip -qq install .
 	@.venv-lock/bin/python -m pip freeze --exclude bench-llm > requirements.lock
-	@.venv-lock/bin/python -m pip --quiet install --group dev .
+	@.venv-lock/bin/python -m pip -qq install --group dev .
 	@.venv-lock/bin/python -m pip freeze --exclude bench-llm > requirements-dev.lock
 	@rm -rf .venv-lock
 
