@@ -1,12 +1,12 @@
 """The error tree.  Every mistake a user can make ends as one of these, never as a traceback.
 
-    BenchError
-    ├── UsageError          a wrong option, file, recipe, profile        exit 2
-    │   ├── ConfigError     recipe, profile or checklist YAML
-    │   ├── TraceError      a trace file that can't be read as its format
-    │   └── RunFolderError  a run folder that can't be read
-    ├── TargetError         the server can't be reached or used           exit 5
-    └── NotValidError       a run was made but can't be trusted           exit 4
+BenchError
+├── UsageError          a wrong option, file, recipe, profile        exit 2
+│   ├── ConfigError     recipe, profile or checklist YAML
+│   ├── TraceError      a trace file that can't be read as its format
+│   └── RunFolderError  a run folder that can't be read
+├── TargetError         the server can't be reached or used           exit 5
+└── NotValidError       a run was made but can't be trusted           exit 4
 """
 
 from __future__ import annotations
