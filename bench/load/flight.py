@@ -7,19 +7,19 @@ from __future__ import annotations
 
 import zlib
 from array import array
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 
 from bench.load.dialects.openai import Answer
-from bench.load.sse import StrayText, last_payload, split_events
-from bench.model import Exchange, Outcome, Turn
+from bench.load.errors import is_error_class
+from bench.load.sse import LINE_END, split_events
+from bench.model import Timeouts, Turn
 
-ERROR_TEXT_CHARACTERS = 512
-UNCERTAIN_NS = 1_000_000
-"""A first token is uncertain when its arrival is only known to lie in a wider interval."""
+LARGEST_BYTES = 64 * 2**20
+"""An event, or a body that is no stream, may be this long."""
 
+_ERROR_TEXT_CHARACTERS = 512
 _TOO_LONG_FACTOR = 2
-_TOO_LONG_SLACK_TOKENS = 256
+_TOO_LONG_SLACK_EVENTS = 256
+_INFLATED = (b"gzip", b"x-gzip", b"deflate")
 
 
 class Flight:
@@ -33,7 +33,9 @@ class Flight:
 
     __slots__ = (
         "_inflate",
+        "_spoilt",
         "_tail",
+        "_tail_bytes",
         "aborted",
         "answer",
         "body_bytes",
@@ -119,14 +121,18 @@ class Flight:
         self.error_text: str | None = None
         self.aborted = False
         self.answer = Answer()
-        self._tail = b""
+        self._tail: list[bytes] = []
+        self._tail_bytes = 0
+        self._spoilt = False
         self._inflate: zlib._Decompress | None = None
 
     def fail(self, error_class: str, text: str = "") -> None:
         """Keeps the first reason; what follows from it is not another one."""
+        if not is_error_class(error_class):
+            raise ValueError(f"{error_class!r} is no error class")
         if self.error_class is None:
             self.error_class = error_class
-            self.error_text = text[:ERROR_TEXT_CHARACTERS] or None
+            self.error_text = text[:_ERROR_TEXT_CHARACTERS] or None
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Keeps the few response headers that matter (called by the HTTP parser)."""
@@ -135,11 +141,16 @@ class Flight:
             self.content_type = value.lower()
             self.streamed = value[:17].lower() == b"text/event-stream"
         elif name == b"content-encoding":
-            self.encoding = value.lower()
+            self.encoding = value.lower().replace(b"identity", b"")
         elif name == b"retry-after":
             self.retry_after = value
         elif name in (b"content-length", b"transfer-encoding"):
             self.framed = True
+
+    def on_message_begin(self) -> None:
+        """Forgets an interim answer, 1xx (RFC 9110, 15.2): the final one comes behind it."""
+        self.complete = self.head_complete = self.framed = False
+        self.headers_ns = self.status = None
 
     def on_headers_complete(self) -> None:
         self.head_complete = True
@@ -170,27 +181,36 @@ class Flight:
         """Decodes what has come since the last call."""
         if not self.pieces or self.status != 200 or not self.streamed:
             return
-        pieces = self.pieces
-        if self.encoding in (b"gzip", b"deflate"):
-            pieces = self._decompress(pieces)
-        buffer = self._tail + b"".join(pieces)
-        self.body_bytes += len(buffer) - len(self._tail)
-        try:
-            payloads, ends, consumed = split_events(buffer)
-        except StrayText as stray:
-            self.fail("stream_error", _printable(stray.text))
-        else:
-            reads = self._completing_reads(ends, pieces)
-            self.answer.feed(payloads, reads, self.times_ns, self.lows_ns)
-            self._tail = buffer[consumed:]
+        pieces = self._inflated(self.pieces) if self.encoding else self.pieces
+        fresh = b"".join(pieces)
+        self.body_bytes += len(fresh)
+        if self._spoilt:
+            pass
+        elif LINE_END.search(fresh) or (self._tail and self._tail[-1].endswith(b"\r")):
+            self._split(b"".join((*self._tail, fresh)), pieces)
+        elif fresh:  # a part of one long event: looked at when its end is there
+            self._tail.append(fresh)
+            self._tail_bytes += len(fresh)
         self.pieces.clear()
         self.marks, self.times_ns, self.lows_ns = array("q"), array("q"), array("q")
-        self.pending_bytes = 0
+        self.pending_bytes = self._tail_bytes
+
+    def _split(self, buffer: bytes, pieces: list[bytes]) -> None:
+        """Feeds the events that are complete in `buffer`, which is the tail and `pieces`."""
+        payloads, ends, consumed, stray = split_events(buffer)
+        reads = self._completing_reads(ends, pieces)
+        self.answer.feed(payloads, reads, self.times_ns, self.lows_ns)
+        rest = buffer[consumed:]
+        if stray is not None:
+            self.fail("error_in_answer", printable(stray))
+            self._spoilt, rest = True, b""
+        self._tail = [rest] if rest else []
+        self._tail_bytes = len(rest)
 
     def _completing_reads(self, ends: list[int], pieces: list[bytes]) -> list[int]:
         """For each event the read that completed it."""
         reads: list[int] = []
-        read, piece, length = -1, 0, len(self._tail)
+        read, piece, length = -1, 0, self._tail_bytes
         for end in ends:
             while length < end:
                 read += 1
@@ -201,146 +221,81 @@ class Flight:
             reads.append(read)
         return reads
 
-    def _decompress(self, pieces: list[bytes]) -> list[bytes]:
-        if self._inflate is None:
-            self._inflate = zlib.decompressobj(wbits=47)
-        inflate = self._inflate
-        try:
-            return [inflate.decompress(piece) for piece in pieces]
-        except zlib.error as error:
-            self.fail("malformed_body", str(error))
+    def _inflated(self, pieces: list[bytes]) -> list[bytes]:
+        """The pieces without their content encoding; none once that has failed."""
+        if self._spoilt:
             return []
+        if self.encoding not in _INFLATED:
+            return self._spoil("bad_encoding", f"content-encoding {printable(self.encoding)}")
+        if self._inflate is None:
+            self._inflate = zlib.decompressobj(wbits=47)  # gzip or zlib, by the first bytes
+        try:
+            plain = [self._inflate.decompress(piece, LARGEST_BYTES) for piece in pieces]
+        except zlib.error as error:
+            return self._spoil("bad_encoding", str(error))
+        if self._inflate.unconsumed_tail:
+            return self._spoil("runs_on", f"over {LARGEST_BYTES} bytes in one read's inflated body")
+        return plain
 
-    def _conclude(self) -> None:
-        """Judges the whole answer once its bytes are in."""
-        if self.status is None or self.error_class is not None:
-            return
-        if self.status != 200 or not self.streamed:
-            body = b"".join(self._decompress(self.pieces) if self.encoding else self.pieces)
-            self.body_bytes = len(body)
-            self.pieces.clear()
-            self._conclude_body(body)
-            return
-        self.decode()
-        answer = self.answer
-        if self._tail.strip():
-            try:
-                payload = last_payload(self._tail)
-            except StrayText as stray:
-                self.fail("stream_error", _printable(stray.text))
-                payload = None
-            if payload is not None:
-                answer.feed([payload], [0], [self.last_read_ns], [self.last_low_ns])
-        self._conclude_stream(answer)
+    def _spoil(self, error_class: str, text: str) -> list[bytes]:
+        """Fails the flight; what comes further can't be read."""
+        self.fail(error_class, text)
+        self._spoilt = True
+        return []
 
-    def _conclude_body(self, body: bytes) -> None:
-        status = self.status
-        if status is not None and 300 <= status < 400:
-            self.fail("redirect", f"status {status}")
-        elif status != 200:
-            self.fail(f"http_{status}", _printable(body))
-        elif b"json" not in self.content_type and body[:1] != b"{":
-            self.fail("not_json", _printable(body))
-        else:
-            self.answer.read_body(body)
-            self._conclude_stream(self.answer)
-
-    def _conclude_stream(self, answer: Answer) -> None:
-        if answer.error is not None:
-            self.fail("stream_error", str(answer.error))
-        elif answer.malformed is not None:
-            self.fail("malformed_stream", _printable(answer.malformed))
-        elif not answer.done and answer.finish_reason is None:
-            self.fail("truncated", "the answer ended without a finish reason or [DONE]")
-        elif answer.finish_reason in ("abort", "error"):
-            self.fail("stream_error", f"finish_reason {answer.finish_reason}")
-
-    def exchange(self) -> Exchange:
-        """The finished record.  Call once, when the transport is through with the flight."""
-        if self.aborted:
+    def rest(self) -> bytes:
+        """What is left when the body has ended: an event without its blank line, or a whole body
+        that was no stream.  Call once.
+        """
+        if self.streamed and self.status == 200:
             self.decode()
-        else:
-            self._conclude()
-        answer = self.answer
-        account = answer.account()
-        arrival = account.arrival_ns
-        if self.error_class is None and not self.aborted and not account.output_tokens:
-            self.fail("empty", "the answer held no token")
-        first_ns = arrival[0] if arrival else None
-        low_ns = account.first_low_ns
-        uncertain = (
-            first_ns is not None
-            and low_ns is not None
-            and account.first_read_shared
-            and first_ns - low_ns > UNCERTAIN_NS
-        )
-        outcome = Outcome.OK if self.error_class is None else Outcome.FAILED
-        return Exchange(
-            index=self.turn.index,
-            session=self.session,
-            turn=self.turn_number,
-            worker=self.worker,
-            phase=self.turn.phase,
-            outcome=Outcome.ABORTED if self.aborted else outcome,
-            intended_ns=self.intended_ns,
-            error_class=self.error_class,
-            error_text=self.error_text,
-            sent_ns=self.sent_ns,
-            headers_ns=self.headers_ns,
-            role_ns=answer.role_ns,
-            first_ns=first_ns,
-            first_low_ns=low_ns,
-            last_ns=arrival[-1] if arrival else None,
-            done_ns=self.done_ns,
-            connect_s=None if self.connect_ns is None else self.connect_ns / 1e9,
-            connection_requests=self.connection_requests,
-            reconnects=self.reconnects,
-            status=self.status,
-            finish_reason=answer.finish_reason,
-            retry_after_s=retry_after_s(self.retry_after),
-            planned_input_tokens=self.turn.input_tokens,
-            planned_output_tokens=self.turn.output_tokens,
-            prompt_tokens=answer.prompt_tokens,
-            completion_tokens=answer.completion_tokens,
-            cached_tokens=answer.cached_tokens,
-            reasoning_tokens=answer.reasoning_tokens,
-            output_tokens=account.output_tokens,
-            token_method=account.method,
-            first_token_rule=account.rule,
-            uncertain_first=uncertain,
-            events=answer.events,
-            reads=self.reads,
-            body_bytes=self.body_bytes,
-            request_bytes=len(self.request),
-            rtt_s=None if self.rtt_ns is None else self.rtt_ns / 1e9,
-            retransmits=self.retransmits,
-            arrival_ns=arrival,
-            tokens=account.tokens,
-        )
+            return b"".join(self._tail)
+        body = b"".join(self._inflated(self.pieces) if self.encoding else self.pieces)
+        self.body_bytes = len(body)
+        self.pieces.clear()
+        return body
 
     @property
-    def runs_on(self) -> bool:
-        """Whether the answer is far longer than what was asked for."""
-        asked = self.turn.output_tokens
-        return asked is not None and (
-            self.answer.events > _TOO_LONG_FACTOR * asked + _TOO_LONG_SLACK_TOKENS
-        )
-
-
-def retry_after_s(value: bytes | None) -> float | None:
-    """Seconds of a Retry-After header: a number or an HTTP date (RFC 9110, 10.2.3)."""
-    if value is None:
-        return None
-    text = value.decode("latin-1").strip()
-    try:
-        return float(text)
-    except ValueError:
-        pass
-    try:
-        return (parsedate_to_datetime(text) - datetime.now(UTC)).total_seconds()
-    except (TypeError, ValueError):
+    def runs_on(self) -> str | None:
+        """Why the answer is far more than was asked for; None while it is not."""
+        events, asked = self.answer.events, self.turn.output_tokens
+        if asked is not None and events > _TOO_LONG_FACTOR * asked + _TOO_LONG_SLACK_EVENTS:
+            return f"{events} events after {asked} tokens were asked for, and no end"
+        if self.pending_bytes > LARGEST_BYTES:
+            return f"over {LARGEST_BYTES} bytes without the end of an event or of the body"
         return None
 
+    def overdue(
+        self, limits: Timeouts, now_ns: int, connecting_since_ns: int | None
+    ) -> tuple[str, str] | None:
+        """The time limit that is passed, as error class and text; None while none is.
 
-def _printable(body: bytes) -> str:
-    return body[:ERROR_TEXT_CHARACTERS].decode("utf-8", "replace")
+        `connecting_since_ns` is None once there is a connection.
+        """
+        if now_ns - self.started_ns > limits.total_s * 1e9:
+            return "total_timeout", f"not over after {limits.total_s:g} s"
+        if connecting_since_ns is not None:
+            kind, limit_s, since_ns = "connect_timeout", limits.connect_s, connecting_since_ns
+        elif self.first_byte_ns is None:
+            kind, limit_s, since_ns = "first_byte_timeout", limits.first_byte_s, self.started_ns
+        elif not self.streamed:
+            kind, limit_s, since_ns = "idle_timeout", limits.idle_s, self.last_read_ns
+        else:
+            kind, limit_s, since_ns = self._waiting_for_event(limits)
+            if now_ns - since_ns > limit_s * 1e9 and self.pieces:
+                self.decode()
+                kind, limit_s, since_ns = self._waiting_for_event(limits)
+        if now_ns - since_ns <= limit_s * 1e9:
+            return None
+        return kind, f"nothing for {limit_s:g} s"
+
+    def _waiting_for_event(self, limits: Timeouts) -> tuple[str, float, int]:
+        latest_ns = self.answer.latest_ns
+        if latest_ns is None:
+            return "first_byte_timeout", limits.first_byte_s, self.started_ns
+        return "idle_timeout", limits.idle_s, latest_ns
+
+
+def printable(text: bytes) -> str:
+    """The beginning of what a server sent, as text."""
+    return text[:_ERROR_TEXT_CHARACTERS].decode("utf-8", "replace")

@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
+from bench.load.conclude import conclude
 from bench.load.flight import Flight
 from bench.load.pace import SLOT_STEP_S, Counters, Pace
 from bench.model import Exchange, Message, Outcome, Phase, Prompt, Session, Turn, Workload
@@ -196,7 +197,7 @@ class Replay:
 
     def recorded(self, flight: Flight) -> None:
         """The answer has been decoded: hands its record to the sink."""
-        exchange = flight.exchange()
+        exchange = conclude(flight)
         self._pending_records -= 1
         self._count(exchange)
         conversation = flight.follow_up

@@ -7,25 +7,38 @@ decoded in slices and split anywhere: inside a line end, inside `data:`, inside 
 from __future__ import annotations
 
 import re
+from typing import NamedTuple
 
-_LINE_END = re.compile(rb"\r\n|\n|\r")
+LINE_END = re.compile(rb"\r\n|\n|\r")
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _FIELD_NAMES = (b"event", b"id", b"retry")
 
 
+class Split(NamedTuple):
+    """The events that are complete.
+
+    `payloads` are their data lines joined by a line feed (an event without data has none), `ends`
+    the offset just behind the blank line that completes each, `consumed` the bytes used.  `stray`
+    is a line that is no field of an event stream, if there was one: some servers put errors there
+    as plain text.  Nothing behind it is split.
+    """
+
+    payloads: list[bytes]
+    ends: list[int]
+    consumed: int
+    stray: bytes | None = None
+
+
 class StrayText(Exception):
-    """Bytes that are no field of an event stream: some servers put errors there as plain text."""
+    """A line that is no field of an event stream."""
 
     def __init__(self, text: bytes) -> None:
         super().__init__(text)
         self.text = text
 
 
-def split_events(buffer: bytes) -> tuple[list[bytes], list[int], int]:
-    """Payloads of the events that are complete in `buffer`.
-
-    Returns the payloads (data lines joined by a line feed; an event without data gives none), for
-    each the offset just behind the blank line that completes it, and the bytes consumed.
-    """
+def split_events(buffer: bytes) -> Split:
+    """Takes apart all events that are complete in `buffer`, which begins with an event."""
     if b"\r" in buffer:
         return _split_any_line_end(buffer)
     blocks = buffer.split(b"\n\n")
@@ -35,21 +48,26 @@ def split_events(buffer: bytes) -> tuple[list[bytes], list[int], int]:
     end = 0
     for block in blocks:
         end += len(block) + 2
-        if block[:6] == b"data: " and b"\n" not in block:
+        if block[:6] == b"data: " and b"\n" not in block and len(block) > 6:
             payloads.append(block[6:])
             ends.append(end)
-        elif (payload := block_payload(block.split(b"\n"))) is not None:
+            continue
+        try:
+            payload = block_payload(block.split(b"\n"))
+        except StrayText as stray:
+            return Split(payloads, ends, end, stray.text)
+        if payload is not None:
             payloads.append(payload)
             ends.append(end)
-    return payloads, ends, len(buffer) - len(remainder)
+    return Split(payloads, ends, len(buffer) - len(remainder))
 
 
-def _split_any_line_end(buffer: bytes) -> tuple[list[bytes], list[int], int]:
+def _split_any_line_end(buffer: bytes) -> Split:
     payloads: list[bytes] = []
     ends: list[int] = []
     lines: list[bytes] = []
     consumed = start = 0
-    for match in _LINE_END.finditer(buffer):
+    for match in LINE_END.finditer(buffer):
         if match.end() == len(buffer) and match.group() == b"\r":
             break  # the line feed that belongs to it may still come
         line, start = buffer[start : match.start()], match.end()
@@ -57,34 +75,33 @@ def _split_any_line_end(buffer: bytes) -> tuple[list[bytes], list[int], int]:
             lines.append(line)
             continue
         consumed = start
-        if (payload := block_payload(lines)) is not None:
+        try:
+            payload = block_payload(lines)
+        except StrayText as stray:
+            return Split(payloads, ends, consumed, stray.text)
+        if payload is not None:
             payloads.append(payload)
             ends.append(start)
         lines = []
-    return payloads, ends, consumed
+    return Split(payloads, ends, consumed)
 
 
 def block_payload(lines: list[bytes]) -> bytes | None:
-    """The data of one event, or None when it holds only comments and other fields.
-
-    Raises StrayText for a line that is no field at all.
-    """
+    """The data of one event, or None when it has none.  Raises StrayText."""
     parts: list[bytes] = []
     for line in lines:
-        if not line or line[:1] == b":":
-            continue
-        name, colon, value = line.partition(b":")
+        name, _, value = line.removeprefix(_BYTE_ORDER_MARK).partition(b":")
         if name == b"data":
             parts.append(value.removeprefix(b" "))
-        elif not colon or name not in _FIELD_NAMES:
+        elif name and name not in _FIELD_NAMES:
             raise StrayText(line)
-    return b"\n".join(parts) if parts else None
+    return b"\n".join(parts) or None
 
 
 def last_payload(tail: bytes) -> bytes | None:
     """What stands behind the last blank line when the stream ends, if it is a whole event.
 
     The standard drops it; several servers end without the last blank line, and dropping a finish
-    reason or an error would misjudge the answer.
+    reason or an error would misjudge the answer.  Raises StrayText.
     """
-    return block_payload(_LINE_END.split(tail))
+    return block_payload(LINE_END.split(tail))

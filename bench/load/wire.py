@@ -8,6 +8,7 @@ has its own turn, because a pass through asyncio costs more than a read.
 from __future__ import annotations
 
 import asyncio
+import errno
 import select
 import socket
 import ssl
@@ -278,7 +279,7 @@ class Wire:
                 flight.pending_bytes += len(received)
                 if self._calm and not flight.complete:
                     flight.decode()
-        if flight.complete:
+        if flight.complete and (flight.status or 0) >= 200:
             self._finish(connection, flight, at_ns, reusable=True)
 
     # -- connections -----------------------------------------------------------------------
@@ -384,12 +385,13 @@ class Wire:
             flight.sent_ns = None
             self.submit(flight)
             return
-        if not was_open:
+        if isinstance(error, ssl.SSLError):
+            flight.fail("tls", str(error))
+        elif not was_open:
             flight.fail(error_class_of(error), str(error))
-        elif flight.head_complete:
-            flight.fail("reset_mid_body", str(error))
         else:
-            flight.fail("reset_mid_headers" if flight.reads else "reset", str(error))
+            inside = "disconnected_mid_body" if flight.head_complete else "disconnected"
+            flight.fail(inside, f"{error} after {flight.reads} reads")
         self._settle(flight, flight.last_read_ns or time.monotonic_ns())
 
     # -- time ------------------------------------------------------------------------------
@@ -411,28 +413,20 @@ class Wire:
             self.abort()
 
     def _check(self, connection: Connection, flight: Flight, now_ns: int) -> None:
-        limits = self._timeouts
-        if not connection.open:
-            limit_s, since_ns, kind = limits.connect_s, connection.opened_ns, "connect_timeout"
-        elif flight.first_byte_ns is None:
-            limit_s, since_ns, kind = limits.first_byte_s, flight.started_ns, "first_byte_timeout"
-        else:
-            limit_s, since_ns, kind = limits.idle_s, flight.last_read_ns, "idle_timeout"
-        if now_ns - flight.started_ns > limits.total_s * 1e9:
-            self._give_up(connection, flight, "total_timeout", limits.total_s, now_ns)
-        elif now_ns - since_ns > limit_s * 1e9:
-            self._give_up(connection, flight, kind, limit_s, now_ns)
-        else:
-            if flight.pending_bytes > _DECODE_EVERY_BYTES:
-                flight.decode()
-            if flight.runs_on:
-                flight.fail("runs_on", f"{flight.answer.events} events and no end")
-                self._finish(connection, flight, now_ns, reusable=False)
+        connecting_since_ns = None if connection.open else connection.opened_ns
+        overdue = flight.overdue(self._timeouts, now_ns, connecting_since_ns)
+        if overdue is not None:
+            self._give_up(connection, flight, *overdue, now_ns)
+            return
+        if flight.pending_bytes > _DECODE_EVERY_BYTES:
+            flight.decode()
+        if (why := flight.runs_on) is not None:
+            self._give_up(connection, flight, "runs_on", why, now_ns)
 
     def _give_up(
-        self, connection: Connection, flight: Flight, kind: str, limit_s: float, now_ns: int
+        self, connection: Connection, flight: Flight, error_class: str, text: str, now_ns: int
     ) -> None:
-        flight.fail(kind, f"nothing for {limit_s:g} s")
+        flight.fail(error_class, text)
         connection.flight = None
         self._drop(connection)
         self._settle(flight, now_ns)
@@ -453,8 +447,6 @@ def error_class_of(error: OSError) -> str:
     """The class of a failure before the connection was open."""
     if isinstance(error, ssl.SSLError):
         return "tls"
-    if isinstance(error, ConnectionRefusedError) or error.errno == 111:
-        return "connect_refused"
     if isinstance(error, socket.gaierror):
         return "dns"
-    return "connect"
+    return "connect_refused" if error.errno == errno.ECONNREFUSED else "connect_failed"

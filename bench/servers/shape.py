@@ -80,12 +80,15 @@ def read_stream(body: bytes) -> StreamShape:
 
 
 def _payloads(body: bytes) -> tuple[list[bytes], str | None]:
-    try:
-        payloads, _, consumed = split_events(body)
-        rest = last_payload(body[consumed:])
-    except StrayText as stray:
-        return [], stray.text.decode("utf-8", "replace")[:200]
-    return (payloads if rest is None else [*payloads, rest]), None
+    split = split_events(body)
+    stray, rest = split.stray, None
+    if stray is None:
+        try:
+            rest = last_payload(body[split.consumed :])
+        except StrayText as caught:
+            stray = caught.text
+    payloads = split.payloads if rest is None else [*split.payloads, rest]
+    return payloads, None if stray is None else stray.decode("utf-8", "replace")[:200]
 
 
 def _json(payload: bytes) -> Any:

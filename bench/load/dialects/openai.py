@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
-from bench.model import Prompt, RequestStyle, TokenMethod, Turn
+from bench.load.dialects.account import TokenAccount, account_of
+from bench.model import Prompt, RequestStyle, Turn
+
+_COUNT_MAX = 2**31 - 1
+_SHOWN_BYTES = 512
 
 PATHS = {"chat": "/v1/chat/completions", "completions": "/v1/completions"}
 
@@ -57,29 +60,13 @@ def encode(
     return orjson.dumps(body)
 
 
-@dataclass(frozen=True, slots=True)
-class TokenAccount:
-    """When tokens arrived and how they were counted (metric system §1).
-
-    `arrival_ns`, `tokens`: one element for each event that carried tokens.  `first_read_shared`:
-    other token events were completed by the read that completed the first.
-    """
-
-    arrival_ns: array[int]
-    tokens: array[int]
-    output_tokens: int | None
-    method: TokenMethod | None
-    rule: str | None
-    first_low_ns: int | None
-    first_read_shared: bool
-
-
 class Answer:
     """What has been read of one answer so far; fed event by event, then accounted for."""
 
     __slots__ = (
         "_at",
         "_content",
+        "_heard_ns",
         "_ids",
         "_low",
         "_totals",
@@ -102,6 +89,7 @@ class Answer:
         self._at = array("q")
         self._low = array("q")
         self._content = array("b")
+        self._heard_ns = 0
         self._totals: dict[int, int] = {}
         self._ids: dict[int, int] = {}
         self.prefix = b""
@@ -128,7 +116,9 @@ class Answer:
         """Takes events; event i was complete at `times_ns[reads[i]]`, not yet at `lows_ns[...]`."""
         for payload, read in zip(payloads, reads, strict=True):
             self._parse(payload, times_ns[read], lows_ns[read])
-        self.events += len(payloads)
+        if reads:
+            self.events += len(payloads)
+            self._heard_ns = times_ns[reads[-1]]
 
     def feed_like(self, event: bytes, at_ns: int, low_ns: int) -> bool:
         """Takes one whole event if it differs from the one learnt in nothing but its text.
@@ -155,13 +145,12 @@ class Answer:
             self.done = True
             return
         try:
-            event = orjson.loads(payload)
-        except orjson.JSONDecodeError:
-            event = None
-        if not isinstance(event, dict):
+            self._read_event(orjson.loads(payload), payload, at_ns, low_ns)
+        except (ValueError, AttributeError, TypeError):  # no JSON, or other types than the API's
             if self.malformed is None:
-                self.malformed = payload[:512]
-            return
+                self.malformed = payload[:_SHOWN_BYTES]
+
+    def _read_event(self, event: dict[str, Any], payload: bytes, at_ns: int, low_ns: int) -> None:
         if (error := event.get("error")) is not None and self.error is None:
             self.error = error
         usage = event.get("usage")
@@ -207,122 +196,77 @@ class Answer:
             )
             if not carried and "role" in delta and self.role_ns is None:
                 self.role_ns = at_ns
-        self.finish_reason = choice.get("finish_reason") or self.finish_reason
+        self._take_finish(choice)
         position = len(self._at)
         if (ids := choice.get("token_ids")) is not None:
             self._ids[position] = len(ids)
-        if usage and (total := usage.get("completion_tokens")) is not None:
+        if usage and (total := _count(usage.get("completion_tokens"))) is not None:
             self._totals[position] = total
         self._at.append(at_ns)
         self._low.append(low_ns)
         self._content.append(1 if carried else 0)
-        if text and self.text is not None:
+        self._take_text(text)
+
+    def _take_finish(self, choice: Mapping[str, Any]) -> None:
+        if (reason := choice.get("finish_reason")) and isinstance(reason, str):
+            self.finish_reason = reason
+
+    def _take_text(self, text: Any) -> None:
+        if self.text is not None and isinstance(text, str):
             self.text.append(text)
 
     def read_usage(self, usage: Mapping[str, Any], event: Mapping[str, Any]) -> None:
-        """Keeps the last account of each kind; continuous usage has no prompt details."""
-        self.prompt_tokens = usage.get("prompt_tokens", self.prompt_tokens)
-        self.completion_tokens = usage.get("completion_tokens", self.completion_tokens)
+        """Keeps the last account of each kind; continuous usage has no prompt details.
+
+        Cached tokens: OpenAI's `prompt_tokens_details`, DeepSeek's `prompt_cache_hit_tokens`,
+        llama.cpp's `timings`.
+        """
         details = usage.get("prompt_tokens_details") or {}
-        cached = details.get("cached_tokens")
-        if cached is None:
-            cached = usage.get("prompt_cache_hit_tokens")
-        if cached is None:
-            cached = (event.get("timings") or {}).get("cache_n")
-        if cached is not None:
-            self.cached_tokens = cached
+        cached = (
+            details.get("cached_tokens"),
+            usage.get("prompt_cache_hit_tokens"),
+            (event.get("timings") or {}).get("cache_n"),
+        )
         reasoning = (usage.get("completion_tokens_details") or {}).get("reasoning_tokens")
-        if reasoning is not None:
-            self.reasoning_tokens = reasoning
+        self.prompt_tokens = _known(usage.get("prompt_tokens"), self.prompt_tokens)
+        self.completion_tokens = _known(usage.get("completion_tokens"), self.completion_tokens)
+        self.cached_tokens = _known(*cached, self.cached_tokens)
+        self.reasoning_tokens = _known(reasoning, self.reasoning_tokens)
+
+    @property
+    def latest_ns(self) -> int | None:
+        """When the newest event was complete; comments are no events."""
+        latest = max(self._heard_ns, self._at[-1] if self._at else 0)
+        return latest or None
 
     def read_body(self, body: bytes) -> None:
-        """Takes a whole answer that was not streamed."""
+        """Takes a whole answer that was not streamed; it has no token times."""
         try:
-            event = orjson.loads(body)
-        except orjson.JSONDecodeError:
-            event = None
-        if not isinstance(event, dict):
-            self.malformed = body[:512]
-            return
+            self._read_whole(orjson.loads(body))
+        except (ValueError, AttributeError, TypeError):
+            self.malformed = body[:_SHOWN_BYTES]
+
+    def _read_whole(self, event: dict[str, Any]) -> None:
         self.events = 1
         self.error = event.get("error")
         self.read_usage(event.get("usage") or {}, event)
         for choice in event.get("choices") or ():
-            self.finish_reason = choice.get("finish_reason") or self.finish_reason
-            text = (choice.get("message") or {}).get("content", choice.get("text"))
-            if text and self.text is not None:
-                self.text.append(text)
+            self._take_finish(choice)
+            self._take_text((choice.get("message") or {}).get("content", choice.get("text")))
         self.done = True
 
     def account(self) -> TokenAccount:
-        """Decides which events carried tokens, and how many.
-
-        The server's own account of each event decides where it gives one: token ids, else
-        continuous usage.  Else events with content count, and the final usage is spread over them.
-        """
-        events = range(len(self._at))
-        content = sum(self._content)
-        if self._ids and len(self._ids) >= content:
-            counts = [self._ids.get(event, 0) for event in events]
-            method, rule = TokenMethod.TOKEN_IDS, "token_ids"
-        elif len(self._totals) >= max(content, 2):
-            counts = _increments([self._totals.get(event, 0) for event in events])
-            method, rule = TokenMethod.CONTINUOUS_USAGE, "continuous_usage"
-        else:
-            total = self.completion_tokens
-            counts = _spread(self._content, content, total)
-            method = TokenMethod.EVENTS if total is None else TokenMethod.USAGE_SPREAD
-            rule = "content"
-        return self._assemble(counts, method, rule)
-
-    def _assemble(self, counts: list[int], method: TokenMethod, rule: str) -> TokenAccount:
-        arrival, tokens = array("q"), array("i")
-        first_low: int | None = None
-        first_at = -1
-        shared = False
-        for at, low, count in zip(self._at, self._low, counts, strict=True):
-            if count <= 0:
-                continue
-            if not arrival:
-                first_low, first_at = low, at
-            elif at == first_at:
-                shared = True
-            arrival.append(at)
-            tokens.append(count)
-        counted = sum(tokens) if arrival else None
-        reported = self.completion_tokens
-        output = reported if reported is not None else counted
-        known = bool(arrival)
-        return TokenAccount(
-            arrival,
-            tokens,
-            output,
-            method if known else None,
-            rule if known else None,
-            first_low,
-            shared,
+        """Which events carried tokens, and how many."""
+        return account_of(
+            self._at, self._low, self._content, self._ids, self._totals, self.completion_tokens
         )
 
 
-def _increments(totals: list[int]) -> list[int]:
-    """Tokens of each event from the running totals beside them; 0 where none is told."""
-    counts, before = [], 0
-    for total in totals:
-        counts.append(total - before if total > before else 0)
-        before = max(before, total)
-    return counts
+def _count(value: Any) -> int | None:
+    """A number of tokens; None for what can't be one, so that one odd field spoils no more."""
+    return value if type(value) is int and 0 <= value <= _COUNT_MAX else None
 
 
-def _spread(content: array[int], events: int, total: int | None) -> list[int]:
-    """`total` tokens over `events` content events as evenly as whole numbers allow."""
-    if not events or total is None or total == events:
-        return list(content)
-    counts, seen = [], 0
-    for carries in content:
-        if not carries:
-            counts.append(0)
-            continue
-        before = -(-seen * total // events)
-        seen += 1
-        counts.append(-(-seen * total // events) - before)
-    return counts
+def _known(*values: Any) -> int | None:
+    """The first that is a number of tokens."""
+    return next((count for value in values if (count := _count(value)) is not None), None)
