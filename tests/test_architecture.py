@@ -23,7 +23,9 @@ MODULES = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
     for path in sorted((ROOT / "bench").rglob("*.py"))
 }
-FOUNDATION = {"bench", "errors", "model", "shipped", "yamlfile"}
+FOUNDATION = {"bench", *(path.stem for path in (ROOT / "bench").glob("*.py"))}
+"""The modules that are in no room."""
+
 MAY_IMPORT = {
     "workload": FOUNDATION,
     "load": FOUNDATION,
@@ -31,12 +33,13 @@ MAY_IMPORT = {
     "sim": FOUNDATION,
     "record": FOUNDATION,
     "judge": FOUNDATION | {"record", "servers"},
-    "report": FOUNDATION | {"record", "servers", "judge"},
+    "accept": FOUNDATION | {"record", "servers", "judge"},
+    "report": FOUNDATION | {"record", "servers", "judge", "accept"},
     "conduct": FOUNDATION | {"workload", "load", "servers", "record"},
-    "cli": FOUNDATION
-    | {"workload", "load", "servers", "sim", "record", "judge", "report", "conduct"},
 }
 """Which rooms a room may import besides itself."""
+
+MAY_IMPORT["cli"] = FOUNDATION | MAY_IMPORT.keys()
 
 NETWORK = {"aiohttp", "ftplib", "http", "httptools", "select", "selectors", "smtplib", "socket"}
 NETWORK |= {"ssl", "urllib.request", "requests", "httpx"}
@@ -116,7 +119,7 @@ def test_a_room_imports_only_the_rooms_before_it(room: str) -> None:
 def test_every_room_has_its_rule() -> None:
     """A room that is added to the tree is added to the rules as well."""
     rooms = {room_of(module) for module in MODULES}
-    assert rooms - FOUNDATION == set(MAY_IMPORT)
+    assert rooms - FOUNDATION <= MAY_IMPORT.keys()
 
 
 def test_the_foundation_imports_no_room() -> None:
