@@ -1,0 +1,63 @@
+"""Checks on the rate search: the peak it found, and what capacity planning said of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import Field
+
+from bench.accept.checks.check import MEASURED, Asked, Check, OnScenario
+from bench.accept.missing import missing
+from bench.accept.search import Point, bracket
+from bench.judge.checklist_result import Finding
+from bench.judge.metric import Text
+from bench.judge.verdict import Result
+
+
+def points_of(observed: Mapping[str, Any]) -> list[Point]:
+    """The points of a search as its record holds them."""
+    return [Point(p["rate_rps"], p["held"], p["lost"]) for p in observed["points"]]
+
+
+def peak_found(asked: Asked, wanted: OnScenario) -> Finding:
+    """The highest rate shown to hold, with the lowest that was not as its upper end."""
+    record = asked.facts.record(f"scenario:{wanted.scenario}")
+    low, high = bracket(points_of(record["observed"]))
+    runs = tuple(record["runs"])
+    if low is None:
+        raise missing("too_short", why="no rate was shown to hold the attainment")
+    closed = high is not None
+    text = Text(
+        f"{len(runs)} 次运行。" + ("" if closed else "未达到上限：增加搜索次数。"),
+        f"{len(runs)} runs." + ("" if closed else " The end was not reached: allow more runs."),
+    )
+    result = Result.PASS if closed else Result.UNDECIDED
+    upper = high if closed else float("inf")
+    return asked.finding(result, text, value=low, low=low, high=upper, unit="1/s",
+                         n=len(runs), links=runs)  # fmt: skip
+
+
+class ForecastParameters(OnScenario):
+    accuracy: float = Field(gt=0, lt=1)
+
+
+def forecast(asked: Asked, wanted: ForecastParameters) -> Finding:
+    """1 − |forecast − measured| / measured; the formula is QPS × tokens / batch / throughput."""
+    said = asked.facts.settings.forecast_rps
+    if said is None:
+        raise missing("forecast_rps")
+    found = peak_found(asked, OnScenario(scenario=wanted.scenario))
+    assert found.value is not None
+    accuracy = 1 - abs(said - found.value) / found.value
+    text = Text(f"预测 {said:g}/s，实测 {found.value:.4g}/s。",
+                f"Forecast {said:g}/s, measured {found.value:.4g}/s.")  # fmt: skip
+    return asked.held(
+        accuracy, wanted.accuracy, "higher", "fraction", text, n=found.n, links=found.links
+    )
+
+
+PEAK = (
+    Check("peak_found", MEASURED, peak_found, OnScenario),
+    Check("forecast", MEASURED, forecast, ForecastParameters),
+)

@@ -1,0 +1,124 @@
+"""What checks read: runs judged, observations made, evidence given.  No network.
+
+Facts are the acceptance folder's activity records, the run folders they name, the settings and the
+evidence.  The same folder gives the same findings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.accept.evidence import Evidence
+from bench.accept.missing import missing
+from bench.accept.settings import Settings
+from bench.judge.checklist import Checklist
+from bench.judge.judgement import Judgement, judge
+from bench.judge.profile import Limit, Profile, load_profile
+from bench.judge.server_view import ServerView
+from bench.judge.window import WHOLE_RUN
+from bench.record.frame import Run, open_run
+
+Record = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class JudgedRun:
+    """A run folder and what it came to under a scenario's profile.  `link` is relative."""
+
+    run: Run
+    judgement: Judgement
+    link: str
+
+    @property
+    def metrics(self) -> Mapping[str, Any]:
+        """The `metrics` of summary.json."""
+        found: Mapping[str, Any] = self.judgement.summary["metrics"]
+        return found
+
+    @property
+    def broken_rules(self) -> list[str]:
+        return [reason["rule"] for reason in self.judgement.verdict["reasons"]]
+
+    @property
+    def server(self) -> ServerView:
+        """What the server and exporters said over the whole run."""
+        return ServerView(self.run.server, WHOLE_RUN)
+
+
+class Facts:
+    """Everything there is to judge a checklist on.
+
+    `limits` are the bounds that checks hold the runs of each scenario against, beside the
+    profile's own.  Runs are judged once.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        checklist: Checklist,
+        settings: Settings,
+        evidence: Evidence,
+        records: Mapping[str, Record],
+        limits: Mapping[str, Sequence[Limit]],
+    ) -> None:
+        self.folder = folder
+        self.checklist = checklist
+        self.settings = settings
+        self.evidence = evidence
+        self._records = records
+        self._limits = limits
+        self._judged: dict[tuple[str, str], JudgedRun] = {}
+
+    def record(self, key: str) -> Record:
+        """What became of an activity.  Raises Unavailable: not made, not possible, failed."""
+        found = self._records.get(key)
+        if found is None:
+            raise missing("not_made", name=key)
+        if found["state"] == "missing":
+            raise missing(found["missing"], name=key.partition(":")[2])
+        if found["state"] == "failed":
+            raise missing("failed", why=found["why"])
+        return found
+
+    def observed(self, key: str) -> Mapping[str, Any]:
+        """What a probe saw.  Raises Unavailable."""
+        seen: Mapping[str, Any] = self.record(key)["observed"]
+        return seen
+
+    def profile(self, scenario: str) -> Profile:
+        """The profile that runs of a scenario are judged under, before limits of checks."""
+        own = self.checklist.scenarios[scenario].profile
+        return load_profile(self.settings.profile or own or self.checklist.profile)
+
+    def judged(self, link: str, scenario: str) -> JudgedRun:
+        """A run of a scenario, by its path relative to the acceptance folder."""
+        key = (link, scenario)
+        if key not in self._judged:
+            profile = self.profile(scenario)
+            limits = (*profile.limits, *self._limits.get(scenario, ()))
+            profile = profile.model_copy(update={"limits": limits})
+            run = open_run(self.folder / link)
+            self._judged[key] = JudgedRun(run, judge(run, profile), link)
+        return self._judged[key]
+
+    def runs(self, scenario: str) -> list[JudgedRun]:
+        """The runs of a scenario, valid or not.  Raises Unavailable where there is none."""
+        record = self.record(f"scenario:{scenario}")
+        return [self.judged(link, scenario) for link in record["runs"]]
+
+    def valid_runs(self, scenario: str) -> list[JudgedRun]:
+        """The same.  Raises Unavailable where one of them is not valid."""
+        return all_valid(self.runs(scenario))
+
+
+def all_valid(runs: list[JudgedRun]) -> list[JudgedRun]:
+    """The runs.  Raises Unavailable where one is not valid."""
+    broken = sorted({rule for run in runs for rule in run.broken_rules})
+    if broken:
+        found = missing("not_valid", rules=", ".join(broken))
+        found.links = tuple(run.link for run in runs if run.broken_rules)
+        raise found
+    return runs
