@@ -24,7 +24,8 @@ from bench.judge.stats import Floats, rank_of
 
 BLOCKS = 20
 REPLICATES = 1000
-FEWEST_VALUES = 2 * BLOCKS
+FEWEST_BEYOND = 10
+"""Values that have to lie on either side of a quantile for its blocks to tell how it varies."""
 
 _SEED = 20_240_229
 _MOST_THRESHOLDS = 2048
@@ -54,6 +55,11 @@ class Ranked:
     @property
     def n(self) -> int:
         return len(self.ascending)
+
+    @property
+    def enough(self) -> bool:
+        """Whether there are enough values for blocks of them to tell how the quantile varies."""
+        return self.n * min(self.q, 1 - self.q) >= FEWEST_BEYOND - 1e-9
 
     @property
     def value(self) -> float:
@@ -105,6 +111,11 @@ class Sums:
     whole: Floats
     n: int
     counts: bool = False
+
+    @property
+    def enough(self) -> bool:
+        """Whether every block has something in it."""
+        return bool((self.whole > 0).all())
 
     @property
     def value(self) -> float:

@@ -33,7 +33,6 @@ import numpy as np
 
 from bench.judge.compare_blocks import (
     BLOCKS,
-    FEWEST_VALUES,
     Sample,
     Sums,
     correlation_factor,
@@ -129,7 +128,7 @@ def difference(
     """
     values = [np.array([on_scale(s.value, scale) for s in side]) for side in (base, new)]
     spreads = {}
-    if all(sample.n >= FEWEST_VALUES for sample in (*base, *new)):
+    if all(sample.enough for sample in (*base, *new)):
         error = _block_error(base, new, scale, paired)
         if math.isfinite(error):
             spreads[Basis.BLOCKS] = Spread(error, BLOCKS - 1)
