@@ -22,7 +22,7 @@ from bench.report import figures
 from bench.report.blocks import Figure, Section
 from bench.report.contents import SECTIONS, render_section
 from bench.report.evidence import Evidence
-from bench.report.sections.band import band
+from bench.report.sections.band import Band, band
 from bench.report.words import Words, entries
 
 PLOTLYJS = ("inline", "cdn", "directory")
@@ -38,18 +38,27 @@ def write_report(
     `language` is `zh` or `en`.  `plotlyjs`: `inline` embeds the library (one file, offline), `cdn`
     refers to its publisher's server, `directory` puts it beside the report once.
     """
+    return write_page(render(Evidence(run, judgement, Words(language)), plotlyjs), path, plotlyjs)
+
+
+def render(evidence: Evidence, plotlyjs: str = "inline") -> str:
+    """The page as text."""
+    sections = [render_section(section, evidence) for section in SECTIONS]
+    return assemble(evidence.words, band(evidence), sections, plotlyjs)
+
+
+def write_page(page: str, path: Path, plotlyjs: str = "inline") -> Path:
+    """Write an assembled page to `path`, with the library beside it where that was asked for."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    page = render(Evidence(run, judgement, Words(language)), plotlyjs)
     path.write_text(page, encoding="utf-8")
     if plotlyjs == "directory":
         (path.parent / _PLOTLYJS_FILE).write_text(figures.plotlyjs(), encoding="utf-8")
     return path
 
 
-def render(evidence: Evidence, plotlyjs: str = "inline") -> str:
-    """The page as text."""
-    sections = [render_section(section, evidence) for section in SECTIONS]
-    scripts, policy = _scripts(sections, evidence.words.language, plotlyjs)
+def assemble(words: Words, top: Band, sections: list[Section], plotlyjs: str = "inline") -> str:
+    """Any page of the harness as text: its top band, its sections."""
+    scripts, policy = _scripts(sections, words.language, plotlyjs)
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES),
         autoescape=True,
@@ -58,8 +67,8 @@ def render(evidence: Evidence, plotlyjs: str = "inline") -> str:
         lstrip_blocks=True,
     )
     return environment.get_template("page.html.j2").render(
-        words=evidence.words,
-        band=band(evidence),
+        words=words,
+        band=top,
         sections=sections,
         scripts=scripts,
         policy=policy,
