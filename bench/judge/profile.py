@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from bench.errors import ConfigError
+from bench.judge.compare_samples import SUMS
 from bench.judge.metric import Kind, Metric, Scope, Text
 from bench.judge.metrics import METRICS
 from bench.judge.tokens import Deadlines
@@ -146,10 +147,36 @@ class Reference(StrictModel):
     source: str
 
 
+class Compared(StrictModel):
+    """A statistic that `bench compare` judges, and the least change of it that matters.
+
+    `minimum_effect` is a fraction of the base's value; of a share (unit "fraction") it is points,
+    so 0.01 is one percentage point.
+    """
+
+    metric: MetricName
+    statistic: str
+    minimum_effect: Share
+
+    @model_validator(mode="after")
+    def _can_be_judged(self) -> Compared:
+        metric = METRICS[self.metric]
+        _refuse(_wrong_statistic(metric, self.statistic))
+        if metric.direction == "none":
+            _refuse(f"{metric.name} has no better or worse")
+        resampled = (
+            self.statistic != "max" if metric.scope is Scope.REQUEST else metric.name in SUMS
+        )
+        if not resampled:
+            _refuse(f"{metric.name} {self.statistic} has no samples in time to be resampled")
+        return self
+
+
 class Profile(StrictModel):
     """A profile, with what it extends merged in.
 
     `cold_start` is whether requests of the warm-up phase are judged.  `good` limits define goodput.
+    `compare` replaces what `bench compare` judges by default (`bench.judge.compare`).
     """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")]
@@ -165,6 +192,7 @@ class Profile(StrictModel):
     prices: Prices | None = None
     validity: ValidityLimits = ValidityLimits()
     references: tuple[Reference, ...] = ()
+    compare: tuple[Compared, ...] = ()
 
     @property
     def deadlines(self) -> Deadlines | None:
