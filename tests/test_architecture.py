@@ -36,6 +36,7 @@ MAY_IMPORT = {
     "accept": FOUNDATION | {"record", "servers", "judge"},
     "report": FOUNDATION | {"record", "servers", "judge", "accept"},
     "conduct": FOUNDATION | {"workload", "load", "servers", "record"},
+    "selftest": FOUNDATION | {"workload", "load", "sim", "record", "judge", "conduct"},
 }
 """Which rooms a room may import besides itself."""
 

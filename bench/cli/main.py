@@ -17,6 +17,7 @@ VERBS: dict[str, str] = {
     "report": "Write the HTML report of a stored run.",
     "export": "Write a run's requests as CSV, JSON lines or Parquet.",
     "probe": "Find out what an endpoint is and can do.",
+    "selftest": "Measure how exact this machine is as a client.",
     "trace": "Inspect, convert and synthesise workload traces.",
     "sim": "Serve the simulated inference server.",
     "metrics": "Show the table of metrics.",

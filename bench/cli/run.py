@@ -107,6 +107,9 @@ _RENAMED = {
     "--metrics-url", metavar="URL", help="Where /metrics is, when not on the server's port."
 )
 @click.option("--scrape-interval", type=float, default=1.0, show_default=True, metavar="S")
+@click.option(
+    "--selftest", is_flag=True, help="First measure how exact this machine is at the run's load."
+)
 @click.option("--no-report", is_flag=True, help="Don't write report.html.")
 @click.option(
     "--lang",
@@ -137,6 +140,7 @@ def command(url: str, as_json: bool, **options: Any) -> None:
     from bench.cli.outcome import conclude
     from bench.conduct.run import Order, conduct
     from bench.judge.profile import load_profile
+    from bench.selftest.selftest import before_run
     from bench.workload.recipe import request_fields, request_headers
 
     recipe = _recipe(options)
@@ -151,6 +155,7 @@ def command(url: str, as_json: bool, **options: Any) -> None:
         endpoint=recipe.endpoint,
     )  # fmt: skip
     console = Console(quiet=as_json and not sys.stderr.isatty())
+    workers = worker_count(options["workers"])
     order = Order(
         recipe=recipe,
         target=_with_recipe(target, recipe, request_headers(recipe, os.environ)),
@@ -158,12 +163,13 @@ def command(url: str, as_json: bool, **options: Any) -> None:
         command=tuple(sys.argv[1:]),
         sampling=request_fields(recipe, os.environ),
         profile=profile.model_dump(mode="json") if profile else None,
-        workers=worker_count(options["workers"]),
+        workers=workers,
         transport=_transport(options["transport"]),
         family=options["family"],
         metrics_url=options["metrics_url"],
         scrape_interval_s=options["scrape_interval"],
         pin_cpus=options["pin_cpus"],
+        selftest=before_run(workers, console.note) if options["selftest"] else None,
     )
     try:
         done = conduct(order, console)

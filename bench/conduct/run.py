@@ -25,15 +25,13 @@ from bench.load.fleet import Fleet
 from bench.load.worker import Job, raise_file_limit
 from bench.model import Manifest, ServerSample, Target
 from bench.record.files import write_whole
-from bench.record.folder import RunFolder
+from bench.record.folder import SELFTEST, RunFolder
 from bench.servers.findings import scrape_target
 from bench.servers.scrape import Scraper, ScrapeTarget
 from bench.workload.recipe import Recipe, named_seeds, recipe_manifest
 
 SETTLE_S = 1.2
 """After the last answer, before the last scrape: some servers refresh once a second."""
-
-SELFTEST = "selftest.json"
 
 _SECRET_CHARACTERS = 6
 _TAG_BYTES = 6

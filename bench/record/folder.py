@@ -23,6 +23,7 @@ from bench.record.redact import redact
 MANIFEST = "manifest.json"
 JOURNAL = "journal.jsonl"
 END = "end.json"
+SELFTEST = "selftest.json"
 REQUESTS_FOLDER = "requests"
 SERVER_FOLDER = "server"
 

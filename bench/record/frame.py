@@ -25,7 +25,14 @@ import pyarrow.compute as pc
 from bench.errors import RunFolderError
 from bench.record.columns import CATEGORIES, REQUESTS, SCALARS, SCHEMA_VERSION
 from bench.record.files import TEMPORARY
-from bench.record.folder import END, JOURNAL, MANIFEST, REQUESTS_FOLDER, SERVER_FOLDER
+from bench.record.folder import (
+    END,
+    JOURNAL,
+    MANIFEST,
+    REQUESTS_FOLDER,
+    SELFTEST,
+    SERVER_FOLDER,
+)
 from bench.record.stored import Part, event_batches, newer_schema, read_scalars, read_server
 
 _NS_PER_S = 1e9
@@ -140,6 +147,12 @@ class Run:
             last = first + len(deltas)
             yield _events(position[first:last], base_ns[first:last], deltas, tokens)
             first = last
+
+    @cached_property
+    def selftest(self) -> dict[str, Any] | None:
+        """How exact the client was at this load (docs/validity.md); None where it wasn't tested."""
+        path = self.path / SELFTEST
+        return _json_object(path.read_bytes()) if path.is_file() else None
 
     @cached_property
     def _stored(self) -> tuple[tuple[Part, ...], pa.Table]:
