@@ -32,33 +32,28 @@ def blocks(evidence: Evidence) -> list[Block]:
 
 
 def _row(evidence: Evidence, limit: Mapping[str, Any]) -> list[Cell]:
-    words, result = evidence.words, limit["result"]
+    words, metric, result = evidence.words, limit["metric"], limit["result"]
     name, bound = evidence.limit_name(limit), evidence.bound(limit)
     if limit["level"] != "target":
         bound = words("limits.of_level", bound=bound, level=words(f"limits.level_{limit['level']}"))
-    reason = evidence.own(limit["advice"]) or words("absent.no_value")
+    infinite = words("absent.infinite") if "value" in limit["infinite"] else ""
+    reason = infinite or evidence.own(limit["advice"]) or words("absent.no_value")
     return [
-        Cell(name, note=evidence.title(limit["metric"])),
+        Cell(name, note=evidence.title(metric)),
         Cell(f"{SYMBOLS[result]} {words(f'result.{result}')}", tone=result),
         Cell(bound),
-        _value(evidence, limit, reason),
-        _interval(evidence, limit),
+        Cell("∞", note=infinite) if infinite else evidence.cell(metric, limit["value"], reason),
+        _interval(evidence, limit, infinite or words("absent.no_interval")),
         Cell(count(limit["n"])),
         _margin(evidence, limit, reason),
-        Cell(limit["source"] or words("limits.no_source"), note=limit["definition"]),
+        Cell(limit["source"] or words("limits.no_source")),
         Cell(evidence.own(limit["advice"]) or evidence.own(limit["note"])),
     ]
 
 
-def _value(evidence: Evidence, limit: Mapping[str, Any], reason: str) -> Cell:
-    if "value" in limit["infinite"]:
-        return Cell("∞", note=evidence.words("absent.infinite"))
-    return evidence.cell(limit["metric"], limit["value"], reason)
-
-
-def _interval(evidence: Evidence, limit: Mapping[str, Any]) -> Cell:
+def _interval(evidence: Evidence, limit: Mapping[str, Any], reason: str) -> Cell:
     text = evidence.interval(limit)
-    return Cell(text) if text else absent(evidence.words("absent.no_interval"))
+    return Cell(text) if text else absent(reason)
 
 
 def _margin(evidence: Evidence, limit: Mapping[str, Any], reason: str) -> Cell:

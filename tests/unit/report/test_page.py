@@ -155,6 +155,10 @@ def test_a_page_is_in_one_language(other: str, page_of: Callable[..., Page]) -> 
         sentences = [word for word in sentences if CHINESE.search(word)]
     assert [sentence for sentence in sentences if sentence in text] == []
     assert bool(CHINESE.search(text)) is (language == "zh")
+    notes = {a[name] for _, a in page.elements for name in ("title", "aria-label") if a.get(name)}
+    sentences = {note for note in notes if len(re.findall("[a-z]+ ", note or "")) > 1}
+    wrong = [note for note in sentences if bool(CHINESE.search(note or "")) is (language == "en")]
+    assert wrong == []
 
 
 def test_text_from_outside_stays_text(evidence_of: Callable[..., Evidence]) -> None:
