@@ -35,13 +35,16 @@ def conclude(flight: Flight) -> Exchange:
 
 def _judge_stream(flight: Flight) -> None:
     answer, tail = flight.answer, flight.rest()
+    well_formed = answer.malformed is None
     try:
-        payload = last_payload(tail)
+        payload = None if b"data:".startswith(tail) else last_payload(tail)
     except StrayText as stray:
         flight.fail("error_in_answer", printable(stray.text))
     else:
         if payload is not None:
             answer.feed([payload], [0], [flight.last_read_ns], [flight.last_low_ns])
+    if well_formed and answer.malformed is not None:
+        flight.fail("truncated", "the stream ended inside an event")
     _judge_answer(flight, answer)
 
 
@@ -124,6 +127,23 @@ def _exchange(flight: Flight, account: TokenAccount) -> Exchange:
         retransmits=flight.retransmits,
         arrival_ns=arrival,
         tokens=account.tokens,
+    )
+
+
+def unsent(flight: Flight, outcome: Outcome, error_class: str, at_ns: int) -> Exchange:
+    """The record of a planned request that was never sent, decided at `at_ns`."""
+    flight.fail(error_class)
+    return Exchange(
+        index=flight.turn.index,
+        session=flight.session,
+        turn=flight.turn_number,
+        worker=flight.worker,
+        phase=flight.turn.phase,
+        outcome=outcome,
+        intended_ns=at_ns,
+        error_class=flight.error_class,
+        planned_input_tokens=flight.turn.input_tokens,
+        planned_output_tokens=flight.turn.output_tokens,
     )
 
 

@@ -69,7 +69,6 @@ class Flight:
         "rtt_ns",
         "sent_ns",
         "session",
-        "slot",
         "started_ns",
         "status",
         "streamed",
@@ -85,7 +84,6 @@ class Flight:
         self.turn_number = turn_number
         self.request_id = request_id
         self.follow_up: object = None
-        self.slot: int | None = None
         self.worker = 0
         self.request = b""
         self.intended_ns = 0
@@ -202,8 +200,8 @@ class Flight:
         self.answer.feed(payloads, reads, self.times_ns, self.lows_ns)
         rest = buffer[consumed:]
         if stray is not None:
-            self.fail("error_in_answer", printable(stray))
-            self._spoilt, rest = True, b""
+            self._spoil("error_in_answer", printable(stray))
+            rest = b""
         self._tail = [rest] if rest else []
         self._tail_bytes = len(rest)
 
@@ -241,6 +239,7 @@ class Flight:
         """Fails the flight; what comes further can't be read."""
         self.fail(error_class, text)
         self._spoilt = True
+        self.answer.prefix = b""  # no event is like the ones before any more
         return []
 
     def rest(self) -> bytes:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from bench.model import Exchange, Outcome, Phase
+
 SLOT_STEP_S = 0.0001
 """Default gap between the opening of two slots of a closed loop.
 
@@ -45,12 +47,29 @@ class Counters:
     uncertain_first: int = 0
     lag_max_ns: int = 0
     stall_max_ns: int = 0
-    read_late_max_ns: int = 0
     reads: int = 0
     clock_steps: int = 0
     failed_by_class: dict[str, int] = field(default_factory=dict)
     ttft_s: list[float] = field(default_factory=list)
 
-    @property
-    def recorded(self) -> int:
-        return self.ok + self.failed + self.dropped + self.aborted
+    def count(self, exchange: Exchange) -> None:
+        """Adds one finished exchange."""
+        match exchange.outcome:
+            case Outcome.OK:
+                self.ok += 1
+            case Outcome.FAILED:
+                self.failed += 1
+                name = str(exchange.error_class)
+                self.failed_by_class[name] = self.failed_by_class.get(name, 0) + 1
+            case Outcome.DROPPED:
+                self.dropped += 1
+            case Outcome.ABORTED:
+                self.aborted += 1
+        self.reads += exchange.reads
+        self.output_tokens += exchange.output_tokens or 0
+        self.reconnects += exchange.reconnects
+        self.uncertain_first += exchange.uncertain_first
+        if exchange.sent_ns is not None:
+            self.lag_max_ns = max(self.lag_max_ns, exchange.sent_ns - exchange.intended_ns)
+        if exchange.first_ns is not None and exchange.phase is Phase.MAIN:
+            self.ttft_s.append((exchange.first_ns - exchange.intended_ns) / 1e9)

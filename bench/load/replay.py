@@ -7,21 +7,18 @@ of an answer is there, and `recorded` when it has been decoded.
 from __future__ import annotations
 
 import heapq
-from array import array
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Protocol
 
-from bench.load.conclude import conclude
+from bench.load.conclude import conclude, unsent
+from bench.load.conversation import Conversation, Render
 from bench.load.flight import Flight
 from bench.load.pace import SLOT_STEP_S, Counters, Pace
-from bench.model import Exchange, Message, Outcome, Phase, Prompt, Session, Turn, Workload
+from bench.model import Exchange, Outcome, Session, Workload
 
 LOOKAHEAD_NS = 2_000_000_000
 LOOKAHEAD_FLIGHTS = 256
-
-Render = Callable[[Turn, Prompt, str], bytes]
-"""Turn, its whole prompt and its request id to the bytes to send."""
 
 
 class Transport(Protocol):
@@ -35,21 +32,6 @@ class Transport(Protocol):
 class Sink(Protocol):
     def add(self, exchange: Exchange) -> None:
         """Takes one finished exchange; must not block."""
-
-
-class _Conversation:
-    """A session on its way: its next turn, and the answers that later turns build on."""
-
-    __slots__ = ("awaits_render", "flight", "history", "next_turn", "session", "slot")
-
-    def __init__(self, session: Session) -> None:
-        self.session = session
-        self.next_turn = 0
-        self.slot = False
-        self.awaits_render = False
-        self.flight: Flight | None = None
-        live = any(turn.appends for turn in session.turns)
-        self.history: list[Message] | None = [] if live else None
 
 
 class Replay:
@@ -73,17 +55,17 @@ class Replay:
         self._run_tag = run_tag
         self._worker = worker
         self._transport: Transport | None = None
-        self._heap: list[tuple[int, int, _Conversation | None]] = []
-        self._later: list[tuple[int, int, _Conversation]] = []
+        self._heap: list[tuple[int, int, Conversation | None]] = []
+        self._later: list[tuple[int, int, Conversation]] = []
         self._first_turns_waiting = 0
         self._order = 0
-        self._unrendered: deque[_Conversation] = deque()
-        self._ready: deque[_Conversation] = deque()
+        self._unrendered: deque[Conversation] = deque()
+        self._ready: deque[Conversation] = deque()
         self._upcoming: Session | None = None
         self._exhausted = False
         self._stop_ns: int | None = None
         self._stopped = False
-        self._interrupted = False
+        self._releasing = False
         self.abort_at_ns: int | None = None
         self._pending_records = 0
         self.start_ns = 0
@@ -114,14 +96,10 @@ class Replay:
             pass
 
     def stop(self, now_ns: int) -> None:
-        """No more sends; what is in flight goes on.  What was planned counts as aborted."""
+        """No more sends; what is in flight has the pace's `drain_s` to end."""
         if not self._stopped:
-            self._interrupted = True
-            self._stop_sending(now_ns)
-
-    def _stop_sending(self, now_ns: int) -> None:
-        self._stopped = True
-        self.abort_at_ns = now_ns + round(self._pace.drain_s * 1e9)
+            self._stopped = True
+            self.abort_at_ns = now_ns + round(self._pace.drain_s * 1e9)
 
     @property
     def stopping(self) -> bool:
@@ -146,22 +124,25 @@ class Replay:
         return self._heap[0][0] if self._heap else None
 
     def release(self, now_ns: int) -> None:
-        """Sends every turn that is due."""
-        heap = self._heap
-        if self._stopped:
+        """Sends every turn that is due.
+
+        A transport that fails a flight at once calls back from within; the loop that is under way
+        then sees what that made due.
+        """
+        if self._stopped or self._releasing:
             return
-        while heap and heap[0][0] <= now_ns:
-            due_ns, _, conversation = heap[0]
-            if self._stop_ns is not None and due_ns >= self._stop_ns:
-                break
-            heapq.heappop(heap)
+        self._releasing = True
+        heap, stop_ns = self._heap, self._stop_ns
+        while heap and heap[0][0] <= now_ns and (stop_ns is None or heap[0][0] < stop_ns):
+            due_ns, _, conversation = heapq.heappop(heap)
             if conversation is None:
                 self._open_slot(due_ns)
             else:
                 self._send(conversation, due_ns)
+        self._releasing = False
         self.look_ahead(now_ns)
-        if self._stop_ns is not None and now_ns >= self._stop_ns:
-            self._stop_sending(now_ns)
+        if stop_ns is not None and now_ns >= stop_ns:
+            self.stop(now_ns)
 
     def look_ahead(self, now_ns: int) -> None:
         """Takes what comes due soon into view; call it now and then, also when nothing is due."""
@@ -192,31 +173,29 @@ class Replay:
         self.counters.running -= 1
         self._pending_records += 1
         conversation = flight.follow_up
-        if isinstance(conversation, _Conversation) and conversation.history is None:
+        if isinstance(conversation, Conversation) and conversation.history is None:
             self._go_on(conversation, flight)
 
     def recorded(self, flight: Flight) -> None:
         """The answer has been decoded: hands its record to the sink."""
         exchange = conclude(flight)
         self._pending_records -= 1
-        self._count(exchange)
         conversation = flight.follow_up
-        if isinstance(conversation, _Conversation) and conversation.history is not None:
-            text = "".join(flight.answer.text or ())
-            conversation.history.append({"role": "assistant", "content": text})
+        if isinstance(conversation, Conversation) and conversation.history is not None:
             if exchange.outcome is Outcome.OK:
+                conversation.hear(flight)
                 self._go_on(conversation, flight)
             else:
                 self._give_up(conversation, flight)
-        self._sink.add(exchange)
+        self._put(exchange)
 
     # -- inside ----------------------------------------------------------------------------
 
-    def _to_render(self, conversation: _Conversation) -> None:
+    def _to_render(self, conversation: Conversation) -> None:
         conversation.awaits_render = True
         self._unrendered.append(conversation)
 
-    def _push(self, due_ns: int, conversation: _Conversation | None) -> None:
+    def _push(self, due_ns: int, conversation: Conversation | None) -> None:
         self._order += 1
         heapq.heappush(self._heap, (due_ns, self._order, conversation))
 
@@ -241,7 +220,7 @@ class Replay:
             if self._stop_ns is not None and due_ns >= self._stop_ns:
                 self._exhausted = True
                 return
-            conversation = _Conversation(session)
+            conversation = Conversation(session)
             self._first_turns_waiting += 1
             self._to_render(conversation)
             self._push(due_ns, conversation)
@@ -257,8 +236,7 @@ class Replay:
             session = self._next_session()
             if session is None:
                 return
-            conversation = _Conversation(session)
-            conversation.slot = True
+            conversation = Conversation(session, slot=True)
             self._ready.append(conversation)
             self._to_render(conversation)
 
@@ -268,40 +246,19 @@ class Replay:
         if self._ready:
             self._send(self._ready.popleft(), due_ns)
 
-    def _render_next(self, conversation: _Conversation) -> Flight:
-        conversation.awaits_render = False
-        turn = conversation.session.turns[conversation.next_turn]
+    def _render_next(self, conversation: Conversation) -> None:
+        turn = conversation.turn
+        assert turn is not None
         prompt = self._workload.prompt(turn)
-        if conversation.history is not None:
-            prompt = self._with_history(conversation.history, turn, prompt)
-        request_id = f"{self._run_tag}-{turn.index}"
-        flight = Flight(turn, conversation.session.id, conversation.next_turn, request_id)
-        flight.worker = self._worker
-        flight.follow_up = conversation
-        flight.request = self._render(turn, prompt, request_id)
-        if conversation.history is not None:
-            flight.answer.text = []
-        conversation.flight = flight
-        return flight
+        conversation.render(prompt, self._render, f"{self._run_tag}-{turn.index}")
 
-    @staticmethod
-    def _with_history(history: list[Message], turn: Turn, prompt: Prompt) -> Prompt:
-        messages: list[Message]
-        if isinstance(prompt, str):
-            messages = [{"role": "user", "content": prompt}]
-        else:
-            messages = [message for message in prompt if not isinstance(message, int)]
-        if not turn.appends:
-            history.clear()
-        history.extend(messages)
-        return list(history)
-
-    def _send(self, conversation: _Conversation, due_ns: int) -> None:
-        flight = conversation.flight or self._render_next(conversation)
-        conversation.flight = None
+    def _send(self, conversation: Conversation, due_ns: int) -> None:
+        if conversation.flight is None:
+            self._render_next(conversation)
         if conversation.next_turn == 0 and not conversation.slot:
             self._first_turns_waiting -= 1
-        conversation.next_turn += 1
+        flight = conversation.take_flight()
+        flight.worker = self._worker
         flight.intended_ns = due_ns
         counters = self.counters
         counters.due += 1
@@ -314,83 +271,42 @@ class Replay:
         assert self._transport is not None
         self._transport.submit(flight)
 
-    def _drop(self, conversation: _Conversation, flight: Flight) -> None:
+    def _drop(self, conversation: Conversation, flight: Flight) -> None:
         """No room under the cap: the turn and those that would have followed it are dropped."""
-        self._put_unsent(flight, Outcome.DROPPED, "no_room", flight.intended_ns)
-        for turn in conversation.session.turns[conversation.next_turn :]:
-            self.counters.due += 1
-            later = Flight(turn, flight.session, conversation.next_turn, "")
-            conversation.next_turn += 1
-            self._put_unsent(later, Outcome.DROPPED, "earlier_turn_dropped", flight.intended_ns)
+        due_ns = flight.intended_ns
+        self._put(unsent(flight, Outcome.DROPPED, "no_room", due_ns))
+        self._put_rest(conversation, Outcome.DROPPED, "earlier_turn_dropped", due_ns)
 
-    def _give_up(self, conversation: _Conversation, flight: Flight) -> None:
+    def _give_up(self, conversation: Conversation, flight: Flight) -> None:
         """A turn that later ones quote has failed: they can't be asked any more."""
-        turns = conversation.session.turns
         at_ns = flight.done_ns or flight.intended_ns
-        while conversation.next_turn < len(turns):
-            self.counters.due += 1
-            later = Flight(
-                turns[conversation.next_turn], flight.session, conversation.next_turn, ""
-            )
-            conversation.next_turn += 1
-            self._put_unsent(later, Outcome.ABORTED, "earlier_turn_failed", at_ns)
+        self._put_rest(conversation, Outcome.ABORTED, "earlier_turn_failed", at_ns)
         if conversation.slot:
             self._push(at_ns, None)
 
-    def _put_unsent(self, flight: Flight, outcome: Outcome, why: str, at_ns: int) -> None:
-        turn = flight.turn
-        exchange = Exchange(
-            index=turn.index,
-            session=flight.session,
-            turn=flight.turn_number,
-            worker=self._worker,
-            phase=turn.phase,
-            outcome=outcome,
-            intended_ns=at_ns,
-            error_class=why,
-            planned_input_tokens=turn.input_tokens,
-            planned_output_tokens=turn.output_tokens,
-            arrival_ns=array("q"),
-            tokens=array("i"),
-        )
-        self._count(exchange)
+    def _put_rest(
+        self, conversation: Conversation, outcome: Outcome, error_class: str, at_ns: int
+    ) -> None:
+        for flight in conversation.rest():
+            self.counters.due += 1
+            flight.worker = self._worker
+            self._put(unsent(flight, outcome, error_class, at_ns))
+
+    def _put(self, exchange: Exchange) -> None:
+        self.counters.count(exchange)
         self._sink.add(exchange)
 
-    def _go_on(self, conversation: _Conversation, flight: Flight) -> None:
+    def _go_on(self, conversation: Conversation, flight: Flight) -> None:
         """Makes the session's next turn due, or its slot free."""
         done_ns = flight.done_ns or flight.intended_ns
-        turns = conversation.session.turns
-        if conversation.next_turn >= len(turns):
+        turn = conversation.turn
+        if turn is None:
             if conversation.slot:
                 self._push(done_ns, None)
             return
-        turn = turns[conversation.next_turn]
         due_ns = done_ns + round((turn.think_s or 0.0) * 1e9)
         if turn.at_s is not None and not conversation.slot:
             due_ns = max(due_ns, self.start_ns + round(turn.at_s * 1e9))
         self._order += 1
         heapq.heappush(self._later, (due_ns, self._order, conversation))
         self.look_ahead(done_ns)
-
-    def _count(self, exchange: Exchange) -> None:
-        counters = self.counters
-        match exchange.outcome:
-            case Outcome.OK:
-                counters.ok += 1
-            case Outcome.FAILED:
-                counters.failed += 1
-                by_class = counters.failed_by_class
-                name = exchange.error_class or "unknown"
-                by_class[name] = by_class.get(name, 0) + 1
-            case Outcome.DROPPED:
-                counters.dropped += 1
-            case Outcome.ABORTED:
-                counters.aborted += 1
-        counters.reads += exchange.reads
-        counters.output_tokens += exchange.output_tokens or 0
-        counters.reconnects += exchange.reconnects
-        counters.uncertain_first += exchange.uncertain_first
-        if exchange.sent_ns is not None:
-            counters.lag_max_ns = max(counters.lag_max_ns, exchange.sent_ns - exchange.intended_ns)
-        if exchange.first_ns is not None and exchange.phase is Phase.MAIN:
-            counters.ttft_s.append((exchange.first_ns - exchange.intended_ns) / 1e9)
