@@ -129,9 +129,9 @@ class Sums:
         """(REPLICATES,) values of the run with its blocks resampled; NaN of an empty draw."""
         weights = block_weights()
         whole = weights @ self.whole
-        return np.divide(
-            weights @ self.part, whole, out=np.full(len(whole), np.nan), where=whole > 0
-        )
+        values: Floats = np.full(len(whole), np.nan)
+        np.divide(weights @ self.part, whole, out=values, where=whole > 0)
+        return values
 
 
 Sample = Ranked | Sums

@@ -84,8 +84,10 @@ def _sums(block: Ints, part: Floats, whole: Floats, *, counts: bool = False) -> 
     """None where the whole is nothing."""
     if not whole.sum() > 0:
         return None
-    made = (np.bincount(block, values, BLOCKS) for values in (part, whole))
-    return Sums(*made, n=len(block), counts=counts)
+    parts, wholes = (
+        np.bincount(block, values, BLOCKS).astype(np.float64) for values in (part, whole)
+    )
+    return Sums(parts, wholes, len(block), counts)
 
 
 def _rate(*names: str) -> Callable[[Slice], Sums | None]:
