@@ -15,6 +15,8 @@ VERBS: dict[str, str] = {
     "run": "Replay a workload against a server, measure, judge, write a report.",
     "judge": "Judge a stored run, under the same or another profile.",
     "report": "Write the HTML report of a stored run.",
+    "compare": "Compare runs: better, worse, the same, or undecided.",
+    "nightly": "Repeat a workload every night and say which night changed what.",
     "export": "Write a run's requests as CSV, JSON lines or Parquet.",
     "probe": "Find out what an endpoint is and can do.",
     "selftest": "Measure how exact this machine is as a client.",
