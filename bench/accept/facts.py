@@ -88,6 +88,22 @@ class Facts:
         seen: Mapping[str, Any] = self.record(key)["observed"]
         return seen
 
+    def outline(self, key: str) -> dict[str, Any]:
+        """State, beginning, length and runs of an activity, for the report."""
+        found = self._records.get(key, {})
+        return {
+            "state": found.get("state", "not_made"),
+            "began_utc": found.get("began_utc"),
+            "took_s": found.get("took_s"),
+            "runs": list(found.get("runs", ())),
+            "why": found.get("why"),
+        }
+
+    @property
+    def judged_runs(self) -> list[JudgedRun]:
+        """Every run that was looked at, once for each scenario it belongs to."""
+        return list(self._judged.values())
+
     def profile(self, scenario: str) -> Profile:
         """The profile that runs of a scenario are judged under, before limits of checks."""
         own = self.checklist.scenarios[scenario].profile
@@ -100,7 +116,7 @@ class Facts:
             profile = self.profile(scenario)
             limits = (*profile.limits, *self._limits.get(scenario, ()))
             profile = profile.model_copy(update={"limits": limits})
-            run = open_run(self.folder / link)
+            run = open_run(self.folder / link)  # an absolute link stays as it is
             self._judged[key] = JudgedRun(run, judge(run, profile), link)
         return self._judged[key]
 

@@ -54,6 +54,10 @@ MISSING: Mapping[str, Text] = {
         "未给出容量预测：在 acceptance.yaml 中给出 forecast_rps。",
         "No capacity forecast: give forecast_rps in acceptance.yaml.",
     ),
+    "image": Text(
+        "未给出镜像名：在 acceptance.yaml 中给出 image。",
+        "No name of the container image: give image in acceptance.yaml.",
+    ),
     "history": Text(
         "未给出历史运行：在 acceptance.yaml 的 history 中给出保存运行的目录。",
         "No stored runs: give history, the folders that hold them, in acceptance.yaml.",

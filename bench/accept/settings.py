@@ -84,6 +84,7 @@ class Settings(StrictModel):
     )
     search: Search = Search()
     accelerators: Count | None = Field(default=None, description="How many there should be.")
+    image: str | None = Field(default=None, description="Part of the container image's name.")
     health: str | None = Field(default=None, description="Path or URL that generates nothing.")
     scrapes: tuple[str, ...] = Field(default=(), description="URLs of exporters and replicas.")
     prometheus: str | None = Field(default=None, description="Base URL of a Prometheus server.")

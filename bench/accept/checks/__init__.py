@@ -12,13 +12,13 @@ from bench.accept.checks.pairs import PAIRS
 from bench.accept.checks.peak import PEAK
 from bench.accept.checks.probed import PROBED
 from bench.accept.checks.runs import RUNS
-from bench.accept.checks.scraped import SCRAPED
+from bench.accept.checks.scraped import SCRAPES
 from bench.accept.checks.stability import STABILITY
 
 CHECKS: Mapping[str, Check] = {
     check.name: check
     for table in (
-        RUNS, STABILITY, PEAK, PAIRS, PROBED, SCRAPED, HISTORY, IMPORTED, ATTESTED,
+        RUNS, STABILITY, PEAK, PAIRS, PROBED, SCRAPES, HISTORY, IMPORTED, ATTESTED,
     )
     for check in table
 }  # fmt: skip

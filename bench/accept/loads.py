@@ -1,0 +1,282 @@
+"""Making the runs of a scenario: repeats, the rounds of a pair, a rate search, an outage."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from bench.accept.beside import Alerts, Health, Poller, health_url, tls_of
+from bench.accept.folder import AcceptanceFolder
+from bench.accept.hooks import Outage
+from bench.accept.plan import PEAK
+from bench.accept.scenario import recipe_of
+from bench.accept.search import Point, bracket, next_rate
+from bench.accept.settings import Settings, Side
+from bench.conduct.preflight import Ready
+from bench.conduct.run import Order, Watch, conduct
+from bench.conduct.tally import Totals
+from bench.errors import ConfigError
+from bench.judge.checklist import Checklist, Scenario
+from bench.judge.judgement import judge
+from bench.judge.profile import Profile, load_profile
+from bench.model import Target, Timeouts
+from bench.record.frame import open_run
+from bench.servers.findings import ProbeResult
+from bench.servers.scrape import ScrapeTarget
+from bench.workload.recipe import Recipe, request_fields, request_headers
+
+_BREAK_AT = 1 / 3
+_BROKEN_FOR = 1 / 4
+
+Record = dict[str, Any]
+
+
+class NotPossible(Exception):
+    """The settings lack what an activity needs; `code` names it in `missing.MISSING`."""
+
+    def __init__(self, code: str) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+class Interrupted(Exception):
+    """The user stopped a run; what was made before is kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """Everything that runs need; `found` is what the probe said of the target."""
+
+    checklist: Checklist
+    settings: Settings
+    folder: AcceptanceFolder
+    target: Target
+    found: ProbeResult
+    scale: float
+    workers: int
+    transport: str
+    family: str | None
+    metrics_url: str | None
+    scrapes: Sequence[ScrapeTarget]
+    command: tuple[str, ...]
+
+
+class Beside:
+    """A run's watch that also starts what is looked at beside it, when the clock starts."""
+
+    def __init__(self, watch: Watch, starting: Sequence[Poller | Outage]) -> None:
+        self._watch = watch
+        self._starting = starting
+
+    def note(self, text: str) -> None:
+        self._watch.note(text)
+
+    def began(self, folder: Path, ready: Ready) -> None:
+        self._watch.began(folder, ready)
+        for thread in self._starting:
+            thread.start()
+
+    def second(self, totals: Totals, elapsed_s: float) -> None:
+        self._watch.second(totals, elapsed_s)
+
+    def end(self) -> None:
+        for thread in self._starting:
+            thread.end()
+
+
+class Loader:
+    """Makes scenarios; a record gets each run as soon as it is made."""
+
+    def __init__(self, load: Load, watch: Watch) -> None:
+        self.load = load
+        self._watch = watch
+
+    def make(self, name: str, record: Record) -> None:
+        """All runs of a scenario that the record does not have yet.
+
+        Raises NotPossible, Interrupted, BenchError.
+        """
+        scenario = self.load.checklist.scenarios[name]
+        makers: dict[str, Callable[[str, Scenario, Record], None]] = {
+            "load": self._repeats,
+            "search": self._search,
+            "pair": self._pair,
+            "outage": self._outage,
+        }
+        makers[scenario.kind](name, scenario, record)
+
+    def _repeats(self, name: str, scenario: Scenario, record: Record) -> None:
+        recipe = self._recipe(name, scenario)
+        while len(record["runs"]) < scenario.runs:
+            health = self._health()
+            self._run(recipe, name, record, starting=[health.poller] if health else [])
+            if health:
+                _add_health(record["observed"], health.observed)
+            self.load.folder.keep(record)
+
+    def _search(self, name: str, scenario: Scenario, record: Record) -> None:
+        settings = self.load.settings.search
+        points = record["observed"].setdefault("points", [])
+        while True:
+            known = [Point(p["rate_rps"], p["held"], p["lost"]) for p in points]
+            rate = next_rate(known, settings.start_rps, settings.tolerance_fraction, scenario.runs)
+            if rate is None:
+                return
+            recipe = self._recipe(name, scenario, rate)
+            points.append(self._point(rate, self._run(recipe, name, record), name))
+            self.load.folder.keep(record)
+
+    def _point(self, rate_rps: float, run: Path, name: str) -> dict[str, Any]:
+        profile = self.profile(name)
+        if profile.good is None:
+            raise ConfigError(
+                f"profile {profile.name} defines no good set: a rate search needs one",
+                "name another profile in acceptance.yaml, or with -p",
+            )
+        judged = judge(open_run(run), profile)
+        metrics, wanted = judged.summary["metrics"], profile.good.attainment
+        good = metrics["goodput_fraction"]
+        low, high = good["low"] or 0.0, good["high"] or 0.0
+        return {
+            "rate_rps": rate_rps,
+            "held": judged.verdict["valid"] and low >= wanted,
+            "lost": judged.verdict["valid"] and high < wanted,
+            "attainment": good["value"],
+            "low": low,
+            "high": high,
+            "wanted": wanted,
+            "request_rps": metrics["request_rps"]["value"],
+        }
+
+    def _pair(self, name: str, scenario: Scenario, record: Record) -> None:
+        pair = self.load.settings.pairs.get(name)
+        if pair is None:
+            raise NotPossible("pair")
+        rounds = record["observed"].setdefault("rounds", [])
+        if pair.before.url is None:
+            rounds[:] = self._stored_rounds(pair.before.runs, pair.after.runs)
+            record["runs"] = [link for both in rounds for link in both]
+            return
+        recipe = self._recipe(name, scenario)
+        while len(rounds) < scenario.runs:
+            # Which side goes first alternates, so that a drift favours neither.
+            sides = {"before": pair.before, "after": pair.after}
+            order = list(sides) if len(rounds) % 2 == 0 else list(reversed(sides))
+            made = {s: self._run(recipe, name, record, self._side(sides[s])) for s in order}
+            rounds.append([self.load.folder.link(made[s]) for s in sides])
+            self.load.folder.keep(record)
+
+    def _stored_rounds(self, before: Sequence[str], after: Sequence[str]) -> list[list[str]]:
+        if len(before) != len(after):
+            raise ConfigError(
+                f"a pair needs as many runs before as after, got {len(before)} and {len(after)}"
+            )
+        place = self.load.settings.path_of
+        link = self.load.folder.link
+        return [
+            [link(open_run(place(b)).path), link(open_run(place(a)).path)]
+            for b, a in zip(before, after, strict=True)
+        ]
+
+    def _side(self, side: Side) -> Target:
+        assert side.url is not None
+        return replace(self.load.target, base_url=side.url, model=side.model)
+
+    def _outage(self, name: str, scenario: Scenario, record: Record) -> None:
+        hooks = self.load.settings.hooks
+        if hooks.break_ is None:
+            raise NotPossible("hooks.break")
+        recipe = self._recipe(name, scenario)
+        if recipe.duration_s is None:
+            raise ConfigError(f"scenario {name}: its recipe needs duration_s, to break in it")
+        outage = Outage(hooks, recipe.duration_s * _BREAK_AT, recipe.duration_s * _BROKEN_FOR)
+        starting: list[Poller | Outage] = [outage]
+        alerts = None
+        if self.load.settings.prometheus:
+            alerts = Alerts(self.load.settings.prometheus, outage.broken)
+            starting.append(alerts.poller)
+        record["runs"] = []
+        self._run(recipe, name, record, starting=starting)
+        if outage.error is not None:
+            raise outage.error
+        record["observed"] = {
+            "hooks": {"broken_s": outage.broken_s, "restored_s": outage.restored_s},
+            **({"alert_s": alerts.first_s} if alerts else {}),
+        }
+
+    def _recipe(self, name: str, scenario: Scenario, rate_rps: float | None = None) -> Recipe:
+        load = self.load
+        if scenario.rate_of_peak is not None:
+            rate_rps = scenario.rate_of_peak * self._peak()
+        return recipe_of(
+            name, scenario, load.settings, load.scale,
+            rate_rps=rate_rps, endpoint=load.target.endpoint,
+        )  # fmt: skip
+
+    def _peak(self) -> float:
+        record = self.load.folder.records().get(f"scenario:{PEAK}", {})
+        points = (record.get("observed") or {}).get("points", ())
+        low, _ = bracket([Point(p["rate_rps"], p["held"], p["lost"]) for p in points])
+        if low is None:
+            raise NotPossible("peak")
+        return low
+
+    def _health(self) -> Health | None:
+        load = self.load
+        try:
+            url = health_url(load.settings.health, load.found.server.family, load.found.url)
+        except ValueError as error:
+            raise ConfigError(f"health: {error}") from None
+        return Health(url, tls_of(load.target)) if url else None
+
+    def profile(self, name: str) -> Profile:
+        own = self.load.checklist.scenarios[name].profile
+        return load_profile(self.load.settings.profile or own or self.load.checklist.profile)
+
+    def _run(
+        self,
+        recipe: Recipe,
+        name: str,
+        record: Record,
+        target: Target | None = None,
+        starting: Sequence[Poller | Outage] = (),
+    ) -> Path:
+        """One run; its folder's link goes into the record."""
+        load = self.load
+        other = target is not None and target.base_url != load.target.base_url
+        target = target or replace(load.target, model=load.found.model)
+        headers = {**request_headers(recipe, os.environ), **target.headers}
+        order = Order(
+            recipe=recipe,
+            target=replace(
+                target, headers=headers, timeouts=Timeouts(**recipe.timeouts.model_dump())
+            ),
+            folder=load.folder.runs,
+            command=load.command,
+            sampling=request_fields(recipe, os.environ),
+            profile=self.profile(name).model_dump(mode="json"),
+            workers=load.workers,
+            transport=load.transport,
+            family=load.family,
+            metrics_url=None if other else load.metrics_url,
+            scrapes=load.scrapes,
+        )
+        beside = Beside(self._watch, starting)
+        try:
+            done = conduct(order, beside)
+        finally:
+            beside.end()
+        if done.interrupted:
+            raise Interrupted
+        record["runs"].append(load.folder.link(done.path))
+        return done.path
+
+
+def _add_health(observed: Record, seen: Mapping[str, Any]) -> None:
+    """Polls of several repeats are one sample."""
+    health = observed.setdefault("health", {"url": seen["url"], "latency_s": [], "failed": 0})
+    health["latency_s"] += seen["latency_s"]
+    health["failed"] += seen["failed"]
