@@ -8,32 +8,34 @@ import numpy as np
 import pandas as pd
 
 from bench.judge.metric import Column, Metric, Scope, column
-from bench.judge.stats import Flags
+from bench.judge.stats import Flags, Floats
+
+_NS_DIGITS = 9
 
 
 def ttft_s(frame: pd.DataFrame) -> Column:
-    return Column(column(frame, "first_s") - column(frame, "intended_s"))
+    return Column(_between(frame, "intended_s", "first_s"))
 
 
 def ttft_from_send_s(frame: pd.DataFrame) -> Column:
-    return Column(column(frame, "first_s") - column(frame, "sent_s"))
+    return Column(_between(frame, "sent_s", "first_s"))
 
 
 def e2e_s(frame: pd.DataFrame) -> Column:
-    return Column(column(frame, "done_s") - column(frame, "intended_s"))
+    return Column(_between(frame, "intended_s", "done_s"))
 
 
 def tpot_s(frame: pd.DataFrame) -> Column:
     """A request of one token has no time per further token: not applicable, which is not 0."""
     tokens = column(frame, "output_tokens")
     gaps = np.where(tokens >= 2, tokens - 1, np.nan)
-    return Column((column(frame, "last_s") - column(frame, "first_s")) / gaps, tokens < 2)
+    return Column(_between(frame, "first_s", "last_s") / gaps, tokens < 2)
 
 
 def normalized_latency_s(frame: pd.DataFrame) -> Column:
     tokens = column(frame, "output_tokens")
     divisor = np.where(tokens >= 1, tokens, np.nan)
-    return Column((column(frame, "done_s") - column(frame, "intended_s")) / divisor, tokens < 1)
+    return Column(_between(frame, "intended_s", "done_s") / divisor, tokens < 1)
 
 
 def tbt_top10_s(frame: pd.DataFrame) -> Column:
@@ -45,7 +47,7 @@ def fluidity(frame: pd.DataFrame) -> Column:
 
 
 def schedule_lag_s(frame: pd.DataFrame) -> Column:
-    return Column(column(frame, "sent_s") - column(frame, "intended_s"), _never_sent(frame))
+    return Column(_between(frame, "intended_s", "sent_s"), _never_sent(frame))
 
 
 def client_queue_s(frame: pd.DataFrame) -> Column:
@@ -60,6 +62,12 @@ def connect_s(frame: pd.DataFrame) -> Column:
     """Requests on a connection that was open already have no connect time."""
     values = column(frame, "connect_s")
     return Column(np.where(values > 0, values, np.nan), _never_sent(frame) | (values == 0))
+
+
+def _between(frame: pd.DataFrame, start: str, end: str) -> Floats:
+    """Seconds from one instant to another, to the nanosecond that they are known to."""
+    seconds: Floats = np.round(column(frame, end) - column(frame, start), _NS_DIGITS)
+    return seconds
 
 
 def _never_sent(frame: pd.DataFrame) -> Flags:

@@ -161,14 +161,14 @@ def _judge_quantile(
 ) -> Judged:
     """By counting how many values are within the bound.
 
-    The design effect is taken at the bound or at the sample's own quantile, whichever leaves more
-    values beyond it: a sample with none beyond its bound says nothing of how they would cluster.
+    The design effect is the larger of those at the bound and just short of the sample's own
+    quantile: values that are all within the bound say nothing of how those beyond it cluster.
     """
     q = quantile_of(limit.statistic)
     assert q is not None
     value, n = nearest_rank(ascending, q), len(ascending) + unknown
     lower = metric.direction == "lower"
-    one = effect(min(limit.bound, value) if lower else max(limit.bound, value))
+    one = max(effect(_below(ascending, value)), effect(limit.bound))
     low_rank, high_rank = quantile_ranks(q, n, n / one, confidence)
     low, high = low_rank - unknown, high_rank
     estimate = Estimate(
@@ -187,6 +187,11 @@ def _judge_quantile(
     words = Text("个 Token", "tokens") if metric.scope is Scope.TOKEN else REQUESTS
     advice = _too_many_unknown(unknown) if unknown and not more else _more(more, words)
     return Judged(result, estimate, unknown, advice)
+
+
+def _below(ascending: NDArray[np.floating], value: float) -> float:
+    """The next smaller number of the array's precision, so that equal values lie beyond it."""
+    return float(np.nextafter(ascending.dtype.type(value), ascending.dtype.type(-math.inf)))
 
 
 def _judge_max(known: NDArray[np.floating], unknown: int, metric: Metric, limit: Limit) -> Judged:

@@ -84,6 +84,15 @@ def test_failing_fast_does_not_improve_a_percentile(
     assert row["mean"] == pytest.approx(0.18)
 
 
+def test_a_failure_after_one_token_is_no_request_of_one_token(
+    hand_run: Callable[..., Any], ok_row: Callable[..., Any]
+) -> None:
+    """A stream that broke after its first token ranks as +∞ in TPOT: it is not left out."""
+    broken = ok_row(1.0, tokens=1, outcome="failed", error_class="reset")
+    row = values(hand_run([ok_row(0.0), broken]))["tpot_s"]
+    assert (row["n"], row["infinite_n"], row["not_applicable"]) == (2, 1, 0)
+
+
 def test_what_the_end_cut_off_is_unknown(
     hand_run: Callable[..., Any], ok_row: Callable[..., Any]
 ) -> None:

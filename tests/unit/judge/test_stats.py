@@ -68,6 +68,16 @@ def test_batch_means_of_ten_values_are_students_interval() -> None:
     assert (found.low, found.high) == pytest.approx((-half, half), rel=1e-4)
 
 
+def test_batches_that_still_correlate_widen_the_interval() -> None:
+    """The same values as one slow wave give a wider interval than in an order without memory."""
+    wave = np.sin(np.arange(1000) / 1000 * 2 * math.pi)
+    shuffled = np.random.default_rng(4).permutation(wave)
+    slow, quick = stats.batch_means(wave, 0.95), stats.batch_means(shuffled, 0.95)
+    alone = 2.093 * wave.reshape(20, 50).mean(axis=1).std(ddof=1) / math.sqrt(20)
+    assert slow.high - slow.value > 2 * alone
+    assert quick.high - quick.value < alone / 2
+
+
 def test_ratio_of_sums_weighs_by_size() -> None:
     """One whole of 90 at 1/2 and one of 10 at 0 make 45 %."""
     found = stats.ratio_of_sums(np.array([45.0, 0.0]), np.array([90.0, 10.0]), 0.95)

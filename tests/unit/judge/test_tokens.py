@@ -70,6 +70,12 @@ def test_early_tokens_lend_their_slack_to_late_ones() -> None:
     assert found.fluidity[0] == 1.0
 
 
+def test_tokens_that_come_together_are_early() -> None:
+    """Three tokens in one event are on time and leave two deadlines of slack for a gap of 0.3 s."""
+    found = counted([(1.0, 3), (1.3, 1)], [(1.0, 1), (1.3, 1)], deadlines=Deadlines(1.0, 0.1))
+    assert found.fluidity.tolist() == [1.0, 0.5]
+
+
 def test_a_late_token_resets_the_slack() -> None:
     """A gap of 0.3 s against 0.1 s is late, and leaves nothing to the next 0.11 s."""
     found = counted([(1.0, 1), (1.3, 1), (1.41, 1)], deadlines=Deadlines(1.0, 0.1))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 
 from bench.judge.judgement import judge
@@ -82,12 +83,24 @@ def test_correlated_requests_count_for_fewer(hand_run: Make, ok_row: Make, profi
     assert row_of(hand_run(burst), limit)["effective_n"] < 500
 
 
+def test_a_tail_that_clusters_below_the_bound_is_correlated_all_the_same(
+    hand_run: Make, ok_row: Make, profile: Make
+) -> None:
+    """None of 400 is over 1 s, but the slow ones come in one burst: not 400 independent proofs."""
+    rows = [ok_row(k / 10, ttft_s=0.5 if 200 <= k < 220 else 0.1) for k in range(400)]
+    found = row_of(hand_run(rows), profile(("ttft_s", "p99", 1.0)))
+    assert (found["result"], found["effective_n"] < 200) == ("undecided", True)
+    even = [ok_row(k / 10, ttft_s=0.5 if k % 20 == 0 else 0.1) for k in range(400)]
+    assert row_of(hand_run(even), profile(("ttft_s", "p99", 1.0)))["result"] == "pass"
+
+
 @pytest.mark.parametrize(("bound", "result"), [(0.2, "pass"), (0.1, "undecided"), (0.09, "fail")])
 def test_means_are_decided_by_batch_means(
     hand_run: Make, ok_row: Make, profile: Make, bound: float, result: str
 ) -> None:
-    """TTFTs of 80 and 120 ms in turn: a mean of 100 ms against three bounds."""
-    rows = [ok_row(k / 10, ttft_s=0.08 + 0.04 * (k * 7 % 10 < 5)) for k in range(1000)]
+    """TTFTs between 80 and 120 ms: a mean of about 100 ms against three bounds."""
+    drawn = np.random.default_rng(7).uniform(0.08, 0.12, 1000).tolist()
+    rows = [ok_row(k / 10, ttft_s=ttft_s) for k, ttft_s in enumerate(drawn)]
     assert row_of(hand_run(rows), profile(("ttft_s", "mean", bound)))["result"] == result
 
 
