@@ -9,6 +9,7 @@ is undecided.  Exchanging the sides exchanges better and worse and changes nothi
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -121,7 +122,8 @@ def compare(
     digests = {plan_digest(run.manifest) for run in (*base, *new)}
     same_plan = len(digests) == 1 and None not in digests
     paired = same_plan and all(is_open_loop(run.manifest) for run in (*base, *new))
-    slices = _slices([*base, *new], common=paired)
+    cold_start = profile is not None and profile.cold_start == "include"
+    slices = _slices([*base, *new], common=not unlike, cold_start=cold_start)
     sides = slices[: len(base)], slices[len(base) :]
     rows = [_row(each, *sides, confidence, paired) for each in compared_by(profile)]
     judged = judged_rows(rows, confidence)
@@ -159,15 +161,21 @@ def _judged(row: Row, p_adjusted: float, confidence: float) -> Row:
     return replace(row, p_adjusted=p_adjusted, change=change, advice=advice)
 
 
-def _slices(runs: Sequence[JudgedRun], *, common: bool) -> list[Slice]:
-    """Each run's own window; of one plan the window that all have in common."""
+def _slices(runs: Sequence[JudgedRun], *, common: bool, cold_start: bool) -> list[Slice]:
+    """Each run in its own window, or all in one where they were made alike.
+
+    Where a cut falls in one run is partly chance, and would make runs differ that don't: the common
+    window is from the median start to the median end.
+    """
     windows = [run.judgement.window for run in runs]
     if common:
-        start = max(window.start_s for window in windows)
-        end = min(window.end_s for window in windows)
-        windows = [Window(start, max(end, start), window.rule) for window in windows]
+        start, end = (
+            statistics.median_low(getattr(window, name) for window in windows)
+            for name in ("start_s", "end_s")
+        )
+        windows = [Window(start, max(start, end), windows[0].rule)] * len(windows)
     return [
-        slice_of(found.requests, found.not_applicable, found.series, window)
+        slice_of(found.requests, found.not_applicable, found.series, window, cold_start=cold_start)
         for found, window in zip((run.judgement for run in runs), windows, strict=True)
     ]
 

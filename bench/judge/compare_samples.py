@@ -23,16 +23,16 @@ _SAME_INSTANT_S = 1e-6
 class Slice:
     """One window of a judged run.
 
-    `requests`: the judged rows whose intended start lies in it, with their metrics as columns;
-    `not_applicable` the masks of those; `block` the block of each.  `seconds`: the rows of the
-    run's series in it, of which `length_s` lies inside; `second_block` the block of each.
+    `requests`: the rows whose intended start lies in it, with their metrics as columns;
+    `not_applicable` the masks of those; `block` the block of each, by equal parts of the time
+    from the window's start to the last intended start.  `seconds`: the rows of the run's series
+    that lie wholly in it; `second_block` the block of each.
     """
 
     requests: pd.DataFrame
     not_applicable: Mapping[str, Flags]
     block: Ints
     seconds: pd.DataFrame
-    length_s: Floats
     second_block: Ints
 
 
@@ -41,21 +41,27 @@ def slice_of(
     not_applicable: Mapping[str, Flags],
     series: pd.DataFrame,
     window: Window,
+    *,
+    cold_start: bool = False,
 ) -> Slice:
-    """The part of a judgement's `requests` (those `in_window`) and `series` in `window`."""
+    """The part of a judgement's `requests` and `series` in `window`.
+
+    Requests of the warm-up phase are left out unless `cold_start`.
+    """
     intended = column(requests, "intended_s")
-    kept = requests["in_window"].to_numpy(np.bool_) & window.holds(intended)
-    place = (intended[kept] - window.start_s) / max(window.length_s, _SAME_INSTANT_S)
+    kept = window.holds(intended)
+    if not cold_start:
+        kept &= (requests["phase"] == "main").to_numpy(np.bool_)
+    after = intended[kept] - window.start_s
+    place = after / max(float(after.max(initial=0.0)), _SAME_INSTANT_S)
     begins = column(series, "second")
-    ends = np.minimum(begins + 1, window.end_s)
-    inside = (begins >= window.start_s - _SAME_INSTANT_S) & (ends > begins)
-    chosen = np.flatnonzero(inside)
+    first, last = window.start_s - _SAME_INSTANT_S, window.end_s + _SAME_INSTANT_S
+    chosen = np.flatnonzero((begins >= first) & (begins + 1 <= last))
     return Slice(
         requests=requests[kept],
         not_applicable={name: mask[kept] for name, mask in not_applicable.items()},
         block=np.clip((place * BLOCKS).astype(np.int64), 0, BLOCKS - 1),
         seconds=series.iloc[chosen],
-        length_s=(ends - begins)[chosen],
         second_block=np.arange(len(chosen)) * BLOCKS // max(len(chosen), 1),
     )
 
@@ -91,13 +97,13 @@ def _sums(block: Ints, part: Floats, whole: Floats, *, counts: bool = False) -> 
 
 
 def _rate(*names: str) -> Callable[[Slice], Sums | None]:
-    """The sum of columns of the series per second of the window."""
+    """The sum of columns of the series, per second."""
 
     def per_second(found: Slice) -> Sums | None:
         total = np.sum([column(found.seconds, name) for name in names], axis=0)
         if not len(total) or np.isnan(total).any():
             return None
-        return _sums(found.second_block, total, found.length_s)
+        return _sums(found.second_block, total, np.ones(len(total)))
 
     return per_second
 
@@ -131,5 +137,5 @@ SUMS: Mapping[str, Callable[[Slice], Sums | None]] = {
     "error_rate": _error_rate,
     "cache_client": _cache_client,
 }
-"""Run metrics that are a sum over a sum, and so can be resampled: the same values as the table's
-own."""
+"""Run metrics that are a sum over a sum, and so can be resampled.  Rates are over whole seconds of
+the window, so they differ from the table's by what lies in the last part of one."""
