@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench.report.blocks import Block, Cell, Column, Table, absent
+from bench.report.blocks import Block, Cell, Column, Note, Table, absent
 from bench.report.evidence import Evidence
 from bench.report.numbers import count, seconds, unknown
 
@@ -41,4 +41,4 @@ def blocks(evidence: Evidence) -> list[Block]:
         Column(words("column.n"), "number"),
         Column(words("comparability.definition"), "long"),
     ]
-    return [Table(words("comparability.table"), columns, rows)]
+    return [Table(words("comparability.table"), columns, rows), Note(words("comparability.why"))]

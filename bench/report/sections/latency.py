@@ -11,6 +11,7 @@ from bench.report import axes, figures, thin
 from bench.report.blocks import Block, Cell, Column, Figure, Table
 from bench.report.evidence import Evidence
 from bench.report.numbers import clock, count, percent, seconds, span
+from bench.report.sections import selftest
 from bench.report.sections.percentiles import other_views, percentile_table
 from bench.report.thin import Floats, Reals
 
@@ -27,6 +28,7 @@ def blocks(evidence: Evidence) -> list[Block]:
     drawn = [metric for metric in DRAWN if len(evidence.answered(metric))]
     return [
         percentile_table(evidence),
+        *selftest.blocks(evidence),
         _cdf(evidence, drawn),
         *(_over_time(evidence, metric) for metric in drawn),
         *(
