@@ -33,7 +33,7 @@ def attach(run: Run) -> None:
 
 
 def test_a_run_without_a_self_test_shows_none(evidence_of: Callable[..., Evidence]) -> None:
-    """The section adds nothing to a run that was not attach."""
+    """The section adds nothing to a run that was not tested."""
     assert selftest.blocks(evidence_of()) == []
 
 
