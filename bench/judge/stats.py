@@ -177,8 +177,8 @@ def ratio_of_sums(part: Floats, whole: Floats, confidence: float) -> Estimate:
 def design_effect(good: Floats | Flags, total: Floats | None = None) -> float:
     """How many correlated samples tell as much about a share as one independent one; at least 1.
 
-    `good[i]` of `total[i]` samples of request i were good (one each by default), in time order.  It
-    is the variance of the share over batches, by what independent samples would have.
+    `good[i]` of `total[i]` samples of request i were good (one each by default), in time order;
+    counting the bad ones instead gives the same.  It is the variance of the share over batches, by what independent samples would have.
     """
     hits = good.astype(np.float64)
     counts = np.ones(len(hits)) if total is None else total

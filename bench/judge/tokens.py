@@ -7,7 +7,7 @@ A run may hold hundreds of millions of tokens.  They are read in batches, the ga
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -207,14 +207,25 @@ def ascending(batches: Iterable[GapBatch]) -> Gaps:
     return joined
 
 
-def sum_per_request(
-    batches: Iterable[GapBatch], requests: int, weigh: Callable[[Gaps], NDArray[np.generic]]
+def count_beyond(
+    batches: Iterable[GapBatch], threshold: float, requests: int
 ) -> tuple[Floats, Floats]:
-    """For each request: the sum of what `weigh` makes of its gaps, and how many gaps it has."""
+    """For each request: how many of its gaps are over `threshold`, and how many it has."""
+    beyond, counts = np.zeros(requests), np.zeros(requests)
+    for batch in batches:
+        ends = np.cumsum(batch.counts)
+        place = np.searchsorted(ends, np.flatnonzero(batch.gaps > threshold), side="right")
+        beyond[batch.rows] = np.bincount(place, minlength=len(ends))
+        counts[batch.rows] = batch.counts
+    return beyond, counts
+
+
+def sum_per_request(batches: Iterable[GapBatch], requests: int) -> tuple[Floats, Floats]:
+    """For each request: the sum of its gaps, and how many it has."""
     sums, counts = np.zeros(requests), np.zeros(requests)
     for batch in batches:
         edges = np.concatenate(([0], np.cumsum(batch.counts)))
-        running = np.concatenate(([0.0], np.cumsum(weigh(batch.gaps), dtype=np.float64)))
+        running = np.concatenate(([0.0], np.cumsum(batch.gaps, dtype=np.float64)))
         sums[batch.rows] = np.diff(running[edges])
         counts[batch.rows] = batch.counts
     return sums, counts

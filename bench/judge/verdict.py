@@ -27,7 +27,7 @@ from bench.judge.stats import (
     quantile_ranks,
     ratio_of_sums,
 )
-from bench.judge.tokens import Gaps, sum_per_request
+from bench.judge.tokens import Gaps, count_beyond, sum_per_request
 
 MAX_UNKNOWN_FRACTION = 0.01
 """Share of requests whose value may be unknown for a mean to be judged all the same."""
@@ -140,13 +140,13 @@ def _judge_gaps(evidence: Evidence, metric: Metric, limit: Limit) -> Judged:
     if limit.statistic == "max":
         return _judge_max(ascending, 0, metric, limit)
     if limit.statistic == "mean":
-        sums, counts = sum_per_request(batches, n, lambda gaps: gaps)
+        sums, counts = sum_per_request(batches, n)
         estimate = ratio_of_sums(sums[rows], counts[rows], measured.confidence)
         return _judge_interval(estimate, metric, limit, 0, REQUESTS)
 
     def effect(threshold: float) -> float:
-        within, counts = sum_per_request(batches, n, lambda gaps: gaps <= threshold)
-        return design_effect(within[rows], counts[rows])
+        beyond, counts = count_beyond(batches, threshold, n)
+        return design_effect(beyond[rows], counts[rows])
 
     return _judge_quantile(ascending, 0, metric, limit, effect, measured.confidence)
 

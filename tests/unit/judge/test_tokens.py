@@ -102,11 +102,13 @@ def test_gaps_are_selected_by_request() -> None:
     np.testing.assert_allclose(tokens.ascending(kept), [0.25, 0.25])
 
 
-def test_sums_are_by_request() -> None:
-    """How many gaps are within 0.3 s, and how many there are, for each request."""
-    found = counted([(1.0, 1), (1.5, 1)], [(3.0, 1), (3.25, 1), (3.5, 1)], [])
-    within, total = tokens.sum_per_request(found.per_token, 3, lambda gaps: gaps <= 0.3)
-    assert (within.tolist(), total.tolist()) == ([0, 2, 0], [1, 2, 0])
+def test_sums_and_counts_are_by_request() -> None:
+    """How many gaps are over 0.3 s, what they sum to, and how many there are, for each request."""
+    found = counted([(1.0, 1), (1.5, 1)], [(3.0, 1), (3.25, 1), (3.75, 1)], [(5.0, 1)], [])
+    beyond, total = tokens.count_beyond(found.per_token, 0.3, 4)
+    assert (beyond.tolist(), total.tolist()) == ([1, 1, 0, 0], [1, 2, 0, 0])
+    sums, total = tokens.sum_per_request(found.per_token, 4)
+    assert (sums.tolist(), total.tolist()) == ([0.5, 0.75, 0, 0], [1, 2, 0, 0])
 
 
 def test_many_gaps_are_sorted_like_few(monkeypatch: pytest.MonkeyPatch) -> None:
