@@ -13,7 +13,6 @@ from bench.judge.checklist import text_of
 from bench.judge.checklist_result import (
     Acceptance,
     Finding,
-    ItemResult,
     item_result,
     not_chosen,
     part_result,
@@ -62,5 +61,3 @@ def _activities(plan: Plan, facts: Facts) -> Sequence[Mapping[str, Any]]:
         {"key": key, "items": list(serves), **facts.outline(key)}
         for key, serves in plan.activities.items()
     ]
-
-

@@ -62,9 +62,7 @@ class Imported(StrictModel):
 
 
 class EvidenceFile(StrictModel):
-    evidence: tuple[
-        Annotated[Statement | Imported, Field(discriminator="kind")], ...
-    ]
+    evidence: tuple[Annotated[Statement | Imported, Field(discriminator="kind")], ...]
 
 
 @dataclass(frozen=True, slots=True)

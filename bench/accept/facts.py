@@ -52,7 +52,7 @@ class Facts:
     """Everything there is to judge a checklist on.
 
     `limits` are the bounds that checks hold the runs of each scenario against, beside the
-    profile's own.  Runs are judged once.
+    profile's own.  `family` is what the target was found to be.  Runs are judged once.
     """
 
     def __init__(
@@ -63,11 +63,13 @@ class Facts:
         evidence: Evidence,
         records: Mapping[str, Record],
         limits: Mapping[str, Sequence[Limit]],
+        family: str,
     ) -> None:
         self.folder = folder
         self.checklist = checklist
         self.settings = settings
         self.evidence = evidence
+        self.family = family
         self._records = records
         self._limits = limits
         self._judged: dict[tuple[str, str], JudgedRun] = {}

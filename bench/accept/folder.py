@@ -1,10 +1,10 @@
 """The acceptance folder: the plan first, one record for each activity, runs, then the results.
 
-    <folder>/
-      plan.json          what is to be done, against what, at which scale; never changed
-      activities/*.json  what became of each activity; written again as it gets on
-      runs/<run folder>  as `bench run` makes them
-      acceptance.json acceptance.html junit.xml summary.md baseline.json alerts.yml   derived
+<folder>/
+  plan.json          what is to be done, against what, at which scale; never changed
+  activities/*.json  what became of each activity; written again as it gets on
+  runs/<run folder>  as `bench run` makes them
+  acceptance.json acceptance.html junit.xml summary.md baseline.json alerts.yml   derived
 """
 
 from __future__ import annotations

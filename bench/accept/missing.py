@@ -76,7 +76,8 @@ MISSING: Mapping[str, Text] = {
         "No result to compare with: give before ({name} without the change) in the evidence entry.",
     ),
     "attested": Text(
-        "没有书面证明：在证据目录的 YAML 中为本条给出 kind: attested（谁、何时、结论、链接、有效期）。",
+        "没有书面证明：在证据目录的 YAML 中为本条给出 kind: attested"
+        "（谁、何时、结论、链接、有效期）。",
         "No statement: give an entry kind: attested (who, when, what, link, expiry) in the "
         "evidence folder.",
     ),
@@ -91,9 +92,7 @@ MISSING: Mapping[str, Text] = {
         "The run is not valid ({rules}), so it decides nothing: see its verdict.json.",
     ),
     "no_value": Text("没有取值：{why}", "No value: {why}"),
-    "too_short": Text(
-        "运行太短，无法判断：{why}", "The runs are too short to tell: {why}"
-    ),
+    "too_short": Text("运行太短，无法判断：{why}", "The runs are too short to tell: {why}"),
 }
 
 

@@ -16,6 +16,7 @@ def command() -> None:
       bench profiles list
       bench profiles show realtime-chat
       bench profiles check my-slo.yaml
+      bench profiles alerts cluster-small
     """
 
 
@@ -94,3 +95,50 @@ def check(file: Path) -> None:
 
     profile = load_profile(file)
     click.echo(f"{file}: profile {profile.name}, {len(profile.limits)} limits: ok")
+
+
+@command.command()
+@click.argument("name")
+@click.option(
+    "--family", default="vllm", show_default=True, help="Whose metric names the rules use."
+)
+@click.option(
+    "--for", "lasting", default="5m", show_default=True, help="How long a condition has to hold."
+)
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="File; default: stdout."
+)
+def alerts(name: str, family: str, lasting: str, output: Path | None) -> None:
+    """Write Prometheus alert rules for the alert levels of the profile NAME (or file).
+
+    The file is valid under `promtool check rules`.  An alert that the family's metrics can't
+    express is left out, and said on stderr and in the file.
+
+    \b
+    Examples:
+      bench profiles alerts cluster-small > alerts.yml
+      bench profiles alerts cluster-small --family sglang --for 2m -o alerts.yml
+    """
+    import re
+
+    from bench.errors import UsageError
+    from bench.judge.alerts import alert_rules
+    from bench.judge.profile import load_profile
+    from bench.servers.families import family_named
+
+    if not re.fullmatch(r"(\d+(ms|[smhdwy]))+", lasting):
+        raise UsageError(f"--for {lasting}: expected a Prometheus duration", "for example 5m")
+    profile = load_profile(name)
+    rules = alert_rules(profile, family_named(family), lasting)
+    for limit, why in rules.left_out.items():
+        click.echo(f"left out: {limit}: {why}", err=True)
+    if not rules.count:
+        raise UsageError(
+            f"profile {profile.name} has no alert level that {family} can express",
+            "give a limit `level: alert`, or another --family",
+        )
+    if output is None:
+        click.echo(rules.as_yaml(), nl=False)
+    else:
+        output.write_text(rules.as_yaml(), encoding="utf-8")
+        click.echo(f"{output}: {rules.count} rules")

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from bench.judge.checklist import Basis, Item, Part, text_of
+from bench.judge.checklist import Basis, Item, Part
 from bench.judge.metric import Text
-from bench.judge.summary import finite_or_none
+from bench.judge.stats import finite_or_none
 from bench.judge.verdict import Result, Verdict, overall
 
 
@@ -81,9 +81,7 @@ class ItemResult:
     def bases(self) -> tuple[Basis, ...]:
         """How the parts that are decided were decided, in the order of the enum."""
         decided = {
-            part.decisive.basis
-            for part in self.parts
-            if part.result in (Result.PASS, Result.FAIL)
+            part.decisive.basis for part in self.parts if part.result in (Result.PASS, Result.FAIL)
         }
         return tuple(basis for basis in Basis if basis in decided)
 
@@ -134,9 +132,7 @@ class Acceptance:
     @property
     def decided_by(self) -> dict[str, int]:
         """Items with at least one part decided in each way; an item may count in several."""
-        return {
-            basis.value: sum(basis in item.bases for item in self.items) for basis in Basis
-        }
+        return {basis.value: sum(basis in item.bases for item in self.items) for basis in Basis}
 
     @property
     def measured_items(self) -> int:

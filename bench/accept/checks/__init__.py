@@ -11,6 +11,7 @@ from bench.accept.checks.imported import IMPORTED
 from bench.accept.checks.pairs import PAIRS
 from bench.accept.checks.peak import PEAK
 from bench.accept.checks.probed import PROBED
+from bench.accept.checks.rules import RULES
 from bench.accept.checks.runs import RUNS
 from bench.accept.checks.scraped import SCRAPES
 from bench.accept.checks.stability import STABILITY
@@ -18,7 +19,7 @@ from bench.accept.checks.stability import STABILITY
 CHECKS: Mapping[str, Check] = {
     check.name: check
     for table in (
-        RUNS, STABILITY, PEAK, PAIRS, PROBED, SCRAPES, HISTORY, IMPORTED, ATTESTED,
+        RUNS, RULES, STABILITY, PEAK, PAIRS, PROBED, SCRAPES, HISTORY, IMPORTED, ATTESTED,
     )
     for check in table
 }  # fmt: skip

@@ -109,7 +109,9 @@ def no_vulnerabilities(asked: Asked, wanted: SeverityParameters) -> Finding:
     bad = sum(count[severity] for count in counts for severity in wanted.severities)
     total = sum(sum(count.values()) for count in counts)
     names = "/".join(wanted.severities)
-    text = Text(f"{total} 个漏洞中 {bad} 个 {names}。", f"{bad} {names} of {total} vulnerabilities.")
+    text = Text(
+        f"{total} 个漏洞中 {bad} 个 {names}。", f"{bad} {names} of {total} vulnerabilities."
+    )
     return asked.held(bad, 0, "lower", "1", text, n=total, links=_links(asked))
 
 

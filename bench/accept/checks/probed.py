@@ -34,7 +34,8 @@ def refuses_over_long(asked: Asked, _: Parameters) -> Finding:
         raise missing("no_value", why="the server does not state its context length")
     refused, alive = 400 <= seen["status"] < 500, seen["alive"]
     text = Text(
-        f"约 {seen['input_tokens']:,} Token 的输入：{seen['status']}；之后服务{'正常' if alive else '不应答'}。",
+        f"约 {seen['input_tokens']:,} Token 的输入：{seen['status']}；"
+        f"之后服务{'正常' if alive else '不应答'}。",
         f"Input of about {seen['input_tokens']:,} tokens: {seen['status']}; "
         f"afterwards the server {'answers' if alive else 'does not answer'}.",
     )
@@ -110,7 +111,8 @@ def serves_models(asked: Asked, wanted: ModelsParameters) -> Finding:
     answered = [m for m in seen if m["took_s"] is not None and m["took_s"] <= wanted.first_answer_s]
     slowest = max((m["took_s"] for m in seen if m["took_s"] is not None), default=float("inf"))
     text = Text(
-        f"{len(seen)} 个模型中 {len(answered)} 个在 {wanted.first_answer_s:g} s 内应答，最慢 {slowest:.1f} s。",
+        f"{len(seen)} 个模型中 {len(answered)} 个在 {wanted.first_answer_s:g} s 内应答，"
+        f"最慢 {slowest:.1f} s。",
         f"{len(answered)} of {len(seen)} models answered within {wanted.first_answer_s:g} s; "
         f"slowest {slowest:.1f} s.",
     )

@@ -22,6 +22,7 @@ from bench.servers.series import histogram_delta
 
 _NS_PER_S = 1e9
 _DEVICE_LABELS = ("UUID", "gpu", "id", "vdie_id")
+_REPLICA_LABELS = ("engine", "pod", "instance")
 _IDLE = ("idle", "iowait")
 
 
@@ -44,10 +45,14 @@ def series_present(asked: Asked, wanted: SeriesParameters) -> Finding:
     absent = [name for name in wanted.series if not any(name in r.server.resolved for r in runs)]
     if absent:
         raise missing("series", name=", ".join(absent))
-    still = [s for s in wanted.series if wanted.moving and not any(_moves(r.server, s) for r in runs)]
+    still = [
+        s for s in wanted.series if wanted.moving and not any(_moves(r.server, s) for r in runs)
+    ]
     text = Text(
-        f"已采集：{', '.join(wanted.series)}" + (f"；无变化：{', '.join(still)}。" if still else "。"),
-        f"Scraped: {', '.join(wanted.series)}" + (f"; never moved: {', '.join(still)}." if still else "."),
+        f"已采集：{', '.join(wanted.series)}"
+        + (f"；无变化：{', '.join(still)}。" if still else "。"),
+        f"Scraped: {', '.join(wanted.series)}"
+        + (f"; never moved: {', '.join(still)}." if still else "."),
     )
     seen = len(wanted.series) - len(still)
     links = tuple(run.link for run in runs)
@@ -70,7 +75,9 @@ class RangeParameters(OnScenario):
     @model_validator(mode="after")
     def _known(self) -> RangeParameters:
         if self.of not in UTILISATIONS:
-            raise ValueError(f'no utilisation is named "{self.of}"; known: {", ".join(UTILISATIONS)}')
+            raise ValueError(
+                f'no utilisation is named "{self.of}"; known: {", ".join(UTILISATIONS)}'
+            )
         return self
 
 
@@ -148,12 +155,12 @@ def devices_listed(asked: Asked, wanted: OnScenario) -> Finding:
     errors = [g for run in runs for g in run.server.gauge("device_errors") if np.any(g.values > 0)]
     good = not errors and (should is None or len(devices) >= should)
     text = Text(
-        f"{len(devices)} 张卡" + (f"（应有 {should}）" if should else "") + f"，{len(errors)} 张报错。",
-        f"{len(devices)} devices" + (f" of {should}" if should else "") + f", {len(errors)} with errors.",
+        f"{len(devices)} 张卡（应有 {should or '未说明'}），{len(errors)} 张报错。",
+        f"{len(devices)} devices ({should or 'not said'} wanted), {len(errors)} with errors.",
     )
     return asked.finding(
-        Result.PASS if good else Result.FAIL, text, value=len(devices), bound=should, direction="higher",
-        unit="devices", links=tuple(run.link for run in runs),
+        Result.PASS if good else Result.FAIL, text, value=len(devices), bound=should,
+        direction="higher", unit="devices", links=tuple(run.link for run in runs),
     )  # fmt: skip
 
 
@@ -242,16 +249,22 @@ def replicas_follow(asked: Asked, wanted: ReplicaParameters) -> Finding:
     out_s = next((s - rose_s for s, n in counts if s >= rose_s and n > before[-1]), math.inf)
     most = max(n for _, n in counts)
     back_s = next((s - fell_s for s, n in counts if s >= fell_s and n < most), math.inf)
-    text = Text(f"扩容 {out_s:.0f} s，缩容 {back_s:.0f} s。", f"Out in {out_s:.0f} s, in in {back_s:.0f} s.")
+    text = Text(
+        f"扩容 {out_s:.0f} s，缩容 {back_s:.0f} s。",
+        f"Out after {out_s:.0f} s, back after {back_s:.0f} s.",
+    )
     return asked.held(max(out_s, back_s), wanted.bound_s, "lower", "s", text, links=(run.link,))
 
 
 def _replicas_over_time(run: JudgedRun) -> list[tuple[float, int]]:
-    """How many (source, engine) said how many requests they run, second by second."""
-    seen: dict[int, set[tuple[str, str]]] = {}
+    """How many replicas said how many requests they run, second by second.
+
+    A replica is a source, or an engine, pod or instance of a source that speaks for several.
+    """
+    seen: dict[int, set[tuple[str, ...]]] = {}
     for gauge in run.server.gauge("running"):
         for at_s in gauge.at_s:
-            replica = (gauge.source, gauge.labels.get("engine", ""))
+            replica = (gauge.source, *(gauge.labels.get(label, "") for label in _REPLICA_LABELS))
             seen.setdefault(int(at_s), set()).add(replica)
     return [(float(second), len(seen[second])) for second in sorted(seen)]
 

@@ -30,8 +30,10 @@ def read_throughput(path: Path) -> Throughput:
     read = write = 0.0
     readers = 0
     for job in jobs:
-        if not isinstance(job, dict) or job.get("error"):
-            raise wrong(path, TOOL, f"job {job.get('jobname') if isinstance(job, dict) else job} failed")
+        if not isinstance(job, dict):
+            raise wrong(path, TOOL, "a job is no object")
+        if job.get("error"):
+            raise wrong(path, TOOL, f"job {job.get('jobname')} ended with error {job['error']}")
         mine = _bytes_per_s(job, "read")
         read += mine
         write += _bytes_per_s(job, "write")
