@@ -178,7 +178,8 @@ def design_effect(good: Floats | Flags, total: Floats | None = None) -> float:
     """How many correlated samples tell as much about a share as one independent one; at least 1.
 
     `good[i]` of `total[i]` samples of request i were good (one each by default), in time order;
-    counting the bad ones instead gives the same.  It is the variance of the share over batches, by what independent samples would have.
+    counting the bad ones instead gives the same.  It is the variance of the share over batches, by
+    what independent samples would have.
     """
     hits = good.astype(np.float64)
     counts = np.ones(len(hits)) if total is None else total
