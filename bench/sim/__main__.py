@@ -1,8 +1,8 @@
 """The server in a process of its own: `python -m bench.sim`, used by `bench.sim.process`.
 
 Reads one line of JSON, a `SimConfig`, from stdin, writes one line to stdout when it is ready,
-`{"url": ...}` or `{"error": ..., "hint": ...}`, and serves until stdin ends, which it does when
-the parent is gone for whatever reason.
+`{"url": ..., "urls": ...}` or `{"error": ..., "hint": ...}`, and serves until stdin ends, which it
+does when the parent is gone for whatever reason.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from bench.sim.http import SimServer
 from bench.sim.serve import serve
 
 
-def _tell(**line: str) -> None:
+def _tell(**line: object) -> None:
     sys.stdout.buffer.write(orjson.dumps(line) + b"\n")
     sys.stdout.buffer.flush()
 
@@ -34,7 +34,7 @@ async def _run(config: SimConfig) -> None:
     asyncio.get_running_loop().add_reader(sys.stdin.fileno(), on_stdin)
 
     def ready(server: SimServer) -> None:
-        _tell(url=server.url)
+        _tell(url=server.url, urls=server.urls)
 
     await serve(config, ready, stop)
 

@@ -9,13 +9,13 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import orjson
 from aiohttp import HttpVersion11, web
 
 from bench.errors import UsageError
-from bench.sim import dialect_vllm as dialect
+from bench.sim.api import ApiError, Endpoint, Family, Reply, bad_field
 from bench.sim.compose import Composer, ids_of, usage_of, word_of
 from bench.sim.config import SimConfig
-from bench.sim.dialect_vllm import ApiError, Chunks, Form
 from bench.sim.driver import Driver
 from bench.sim.faults import HEADER, FaultPlan
 from bench.sim.intake import Ask, read_ask, read_json
@@ -30,7 +30,6 @@ _FAULT_BODIES = {
     "html": ("text/html", b"<html><body><h1>%d simulated</h1></body></html>\r\n"),
     "plain": ("text/plain", b"%d simulated\r\n"),
 }
-SERVER = "bench-sim"
 _CUT_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/ev"
 _RANK_HEADER = "X-data-parallel-rank"
 
@@ -50,8 +49,15 @@ class Answering:
     """Answers generation requests with these engines, under these faults, and records the truth."""
 
     def __init__(
-        self, config: SimConfig, drivers: Sequence[Driver], faults: FaultPlan, truth: TruthRecord
+        self,
+        family: Family,
+        config: SimConfig,
+        drivers: Sequence[Driver],
+        faults: FaultPlan,
+        truth: TruthRecord,
     ) -> None:
+        self._family = family
+        self._headers = {"Server": family.server_header}
         self._config = config
         self._drivers = drivers
         self._faults = faults
@@ -59,8 +65,8 @@ class Answering:
         self._started_ns = time.monotonic_ns()
         self._turn = -1
 
-    async def answer(self, http: web.Request, form: Form) -> web.StreamResponse:
-        """Answer a POST of one of the two generation endpoints."""
+    async def answer(self, http: web.Request, endpoint: Endpoint) -> web.StreamResponse:
+        """Answer a POST of one of the generation endpoints."""
         raw = await http.read()
         received_ns = time.monotonic_ns()
         request_id = http.headers.get("X-Request-Id") or secrets.token_hex(8)
@@ -69,17 +75,17 @@ class Answering:
             if http.version < HttpVersion11:
                 raise ApiError(505, "HTTPVersionNotSupported", "HTTP/1.1 is needed")
             shape = self._shape(http, received_ns)
-            early = await _instead(http, shape)
+            early = await _instead(http, shape, self._headers)
             if early is None:
-                ask = read_ask(read_json(raw, http.content_type), form, self._config)
+                ask = read_ask(read_json(raw, http.content_type), endpoint, self._config)
                 driver = self._driver(http)
         except ApiError as refusal:
-            early = refused(refusal)
+            early = refused(self._family, refusal)
         if early is not None:
             status = None if shape.refusing else early.status
             self._truth.add(TruthRow(request_id, received_ns, status=status, fault=shape.fault))
             return early
-        request = _engine_request(request_id, ask, shape, self._config.context_tokens)
+        request = _engine_request(request_id, ask, shape, self._config)
         job = _Job(ask, shape, driver, request, received_ns)
         streamed = ask.stream and not shape.ignore_stream
         response = await (self._stream(http, job) if streamed else self._whole(job))
@@ -92,25 +98,23 @@ class Answering:
 
     async def _stream(self, http: web.Request, job: _Job) -> web.StreamResponse:
         ask, shape = job.ask, job.shape
+        endpoint = ask.endpoint
         response = web.StreamResponse(
-            headers={"Content-Type": dialect.STREAM_TYPE, "Server": SERVER} | _encoding(shape)
+            headers={"Content-Type": endpoint.stream_type} | self._headers | _encoding(shape)
         )
         await response.prepare(http)
         transport = http.transport
         if transport is None:
             raise ConnectionResetError("the client left before its answer began")
-        chunks = Chunks(
-            ask.form,
-            request_id=job.request.id,
-            created_s=int(time.time()),
-            model=self._config.model,
-            prompt=ask.prompt,
-            wants=ask.wants,
-        )
-        composer = Composer(ask.form, chunks, ask.wants, shape, self._config.block_tokens)
+        chunks = endpoint.chunks(self._reply(job))
+        composer = Composer(endpoint, chunks, ask.wants, shape, self._config.block_tokens)
         plain = shape is SOUND and not (ask.wants.continuous_usage or ask.wants.token_ids)
-        await self._until_done(job, Stream(transport, chunks, composer, shape, plain=plain))
+        stream = Stream(transport, self._family, endpoint, chunks, composer, shape, plain=plain)
+        await self._until_done(job, stream)
         return response
+
+    def _reply(self, job: _Job) -> Reply:
+        return Reply(job.request, self._config.model, int(time.time()), job.ask.wants)
 
     async def _whole(self, job: _Job) -> web.StreamResponse:
         await self._until_done(job, Whole(job.shape))
@@ -118,20 +122,17 @@ class Answering:
         count = 0 if shape.zero_tokens else request.output_tokens
         words = [word_of(request, position) for position in range(count)]
         usage = usage_of(request, count, shape, self._config.block_tokens)
-        body = dialect.whole(
-            ask.form,
-            request_id=request.id,
-            created_s=int(time.time()),
-            model=self._config.model,
-            text=b"".join(words).decode(),
-            finish=str(request.finish_reason),
-            ids=ids_of(request, 0, count) if ask.wants.token_ids else None,
-            prompt=ask.prompt if ask.wants.token_ids else None,
-            usage=None if shape.usage == "none" else usage,
+        content = ask.endpoint.whole(
+            self._reply(job),
+            b"".join(words).decode(),
+            str(request.finish_reason),
+            ids_of(request, 0, count) if ask.wants.token_ids else None,
+            None if shape.usage == "none" else usage,
         )
+        body = orjson.dumps(content)
         if shape.gzip:
             body = gzip.compress(body)
-        headers = {"Content-Type": "application/json", "Server": SERVER} | _encoding(shape)
+        headers = {"Content-Type": "application/json"} | self._headers | _encoding(shape)
         return web.Response(body=body, headers=headers)
 
     async def _until_done(self, job: _Job, sink: Sink) -> None:
@@ -172,14 +173,14 @@ class Answering:
         try:
             return self._faults.shape(elapsed_s, http.headers.get(HEADER))
         except UsageError as error:
-            raise dialect.bad_field(f"{error.message}; {error.hint}", HEADER) from None
+            raise bad_field(f"{error.message}; {error.hint}", HEADER) from None
 
     def _driver(self, http: web.Request) -> Driver:
         """The least loaded replica, in turn among equals, or the one the request names."""
         named = http.headers.get(_RANK_HEADER)
         if named is not None:
             if not named.isdigit() or int(named) >= len(self._drivers):
-                raise dialect.bad_field(
+                raise bad_field(
                     f"{_RANK_HEADER} {named} is not one of the {len(self._drivers)} ranks"
                 )
             return self._drivers[int(named)]
@@ -189,16 +190,16 @@ class Answering:
         return min(in_turn, key=lambda driver: driver.load)
 
 
-def refused(refusal: ApiError) -> web.Response:
+def refused(family: Family, refusal: ApiError) -> web.Response:
     """The error answer of a refusal."""
-    return web.Response(
-        status=refusal.status,
-        body=refusal.body(),
-        headers={"Content-Type": "application/json", "Server": SERVER},
-    )
+    status, body = family.error(refusal)
+    headers = {"Content-Type": "application/json", "Server": family.server_header}
+    return web.Response(status=status, body=body, headers=headers)
 
 
-async def _instead(http: web.Request, shape: StreamShape) -> web.Response | None:
+async def _instead(
+    http: web.Request, shape: StreamShape, server: dict[str, str]
+) -> web.Response | None:
     """What the shape answers in place of the engine; None when the engine is to answer."""
     if shape.first_byte_delay_s:
         await asyncio.sleep(shape.first_byte_delay_s)
@@ -210,7 +211,7 @@ async def _instead(http: web.Request, shape: StreamShape) -> web.Response | None
     if shape.status == 200:
         return None
     content_type, body = _FAULT_BODIES[shape.body]
-    headers = {"Content-Type": content_type, "Server": SERVER}
+    headers = {"Content-Type": content_type, **server}
     if shape.location:
         headers["Location"] = shape.location
     if shape.retry_after_s is not None:
@@ -219,14 +220,17 @@ async def _instead(http: web.Request, shape: StreamShape) -> web.Response | None
 
 
 def _engine_request(
-    request_id: str, ask: Ask, shape: StreamShape, context_tokens: int
+    request_id: str, ask: Ask, shape: StreamShape, config: SimConfig
 ) -> EngineRequest:
     max_tokens, finish_as = ask.max_tokens, ask.finish_as
     if shape.endless:
-        max_tokens, finish_as = context_tokens, "length"
+        max_tokens, finish_as = config.context_tokens, "length"
     elif shape.zero_tokens:
         max_tokens, finish_as = 1, "stop"
-    return EngineRequest(request_id, ask.prompt, max_tokens, finish_as=finish_as, salt=ask.salt)
+    request = EngineRequest(request_id, ask.prompt, max_tokens, finish_as=finish_as, salt=ask.salt)
+    if ask.endpoint.timed or config.benchmark:
+        request.steps = []
+    return request
 
 
 def _encoding(shape: StreamShape) -> dict[str, str]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from bench.sim import dialect_vllm as dialect
-from bench.sim.dialect_vllm import Chunks, Form, Usage, Wants
+from bench.sim.api import Chunks, Endpoint, Usage, Wants
 from bench.sim.request import EngineRequest
 from bench.sim.shape import StreamShape
 from bench.sim.tokens import EOS_ID
@@ -41,9 +40,14 @@ class Composer:
     """Makes the payloads of one stream's events, in the shape asked for."""
 
     def __init__(
-        self, form: Form, chunks: Chunks, wants: Wants, shape: StreamShape, block_tokens: int
+        self,
+        endpoint: Endpoint,
+        chunks: Chunks,
+        wants: Wants,
+        shape: StreamShape,
+        block_tokens: int,
     ) -> None:
-        self._form = form
+        self._endpoint = endpoint
         self._chunks = chunks
         self._wants = wants
         self._shape = shape
@@ -55,22 +59,33 @@ class Composer:
         shape = self._shape
         finish = request.finish_reason
         events: list[bytes] = []
-        if request.output_tokens == 1 and self._form.chat:
-            events += [self._chunks.role()] * shape.role_frames
+        if request.output_tokens == 1 and (role := self._chunks.role()) is not None:
+            events += [role] * shape.role_frames
         carried = 0
         if shape.zero_tokens:
-            usage = self._usage_beside(request, 0)
-            events.append(self._chunks.token(b"", 0, finish="stop", usage=usage))
+            events += self._nothing(request)
         elif finish or request.output_tokens % shape.tokens_per_event == 0:
             carried = (request.output_tokens - 1) % shape.tokens_per_event + 1
             events.append(self._token_event(request, request.output_tokens - carried))
         if finish:
-            if self._wants.usage and shape.usage == "own":
-                count = 0 if shape.zero_tokens else request.output_tokens
-                events.append(self._chunks.usage(self._usage(request, count)))
-            if shape.done:
-                events.append(dialect.DONE)
+            events += self._closing(request, finish)
         return events, carried
+
+    def _nothing(self, request: EngineRequest) -> list[bytes]:
+        """An answer without a token: a finish reason where it stands beside one."""
+        if self._endpoint.finish_alone:
+            return []
+        return [self._chunks.token(b"", 0, finish="stop", usage=self._usage_beside(request))]
+
+    def _closing(self, request: EngineRequest, finish: str) -> list[bytes]:
+        """What follows the last token's event."""
+        own = self._wants.usage and not self._beside and self._shape.usage != "none"
+        events = self._chunks.closing(
+            finish, self._usage_beside(request), self._usage(request) if own else None
+        )
+        if self._shape.done and self._endpoint.done is not None:
+            events.append(self._endpoint.done)
+        return events
 
     def _token_event(self, request: EngineRequest, first: int) -> bytes:
         shape = self._shape
@@ -79,13 +94,14 @@ class Composer:
         field = shape.first_field if end <= shape.field_tokens else "content"
         if finish and field == "tool_calls":
             finish = "tool_calls"
+        ends_here = bool(finish) and not self._endpoint.finish_alone
         payload = self._chunks.token(
             self._text(request, first, end),
             end,
             ids_of(request, first, end),
             field=field,
-            finish=finish,
-            usage=self._usage_beside(request, end) if finish else None,
+            finish=finish if ends_here else None,
+            usage=self._usage_beside(request) if ends_here else None,
         )
         if shape.spoiler == "huge" and first <= shape.after < end:
             return b'%b,"routed_experts":"%b"}' % (payload[:-1], b"A" * int(shape.event_bytes))
@@ -105,8 +121,15 @@ class Composer:
         text, self._owed = self._owed + text, b""
         return text
 
-    def _usage(self, request: EngineRequest, output_tokens: int) -> Usage:
-        return usage_of(request, output_tokens, self._shape, self._block_tokens)
+    @property
+    def _beside(self) -> bool:
+        """Whether the usage stands in the event with the finish reason."""
+        return self._endpoint.usage_beside or self._shape.usage == "finish"
 
-    def _usage_beside(self, request: EngineRequest, output_tokens: int) -> Usage | None:
-        return self._usage(request, output_tokens) if self._shape.usage == "finish" else None
+    def _usage(self, request: EngineRequest) -> Usage:
+        count = 0 if self._shape.zero_tokens else request.output_tokens
+        return usage_of(request, count, self._shape, self._block_tokens)
+
+    def _usage_beside(self, request: EngineRequest) -> Usage | None:
+        wanted = self._wants.usage and self._beside and self._shape.usage != "none"
+        return self._usage(request) if wanted else None

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 DEFAULT_MODEL_LEN = 131_072
+DEFAULT_BLOCK_TOKENS = 16
 
 Positive = Annotated[int, Field(gt=0)]
+Port = Annotated[int, Field(ge=0, le=65535)]
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
@@ -29,7 +32,7 @@ class EngineConfig(BaseModel):
     max_num_seqs: Positive = 256
     max_num_batched_tokens: Positive = 8192
     kv_blocks: Positive = 32_768
-    block_tokens: Positive = 16
+    block_tokens: Positive = DEFAULT_BLOCK_TOKENS
     max_model_len: Positive | None = None
     prefix_caching: bool = True
     seed: int = 0
@@ -54,8 +57,29 @@ class EngineConfig(BaseModel):
         return self
 
 
+FamilyName = Literal["vllm", "mindie", "sglang", "llamacpp", "tgi"]
+
+BLOCK_TOKENS: Mapping[str, int] = {"mindie": 128, "sglang": 1, "llamacpp": 1}
+"""Tokens of a KV block where a family's own default is not vLLM's 16."""
+
+
+class Certificates(BaseModel):
+    """PEM files of a server that speaks TLS; with `client_ca` it asks clients for theirs."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    cert: Path
+    key: Path
+    client_ca: Path | None = None
+
+
 class SimConfig(EngineConfig):
-    """A server: engines behind one port.
+    """A server: engines behind the ports of its family.
+
+    `management_port` and `metrics_port` are MindIE's; the others have one port.  `tls` holds for
+    every port.  `monitoring` off: MindIE's metrics answer 500, as without MIES_SERVICE_MONITOR_MODE
+    in its environment.  `benchmark`: MindIE's usage tells batch sizes and times of each step, as
+    with MINDIE_LLM_BENCHMARK_ENABLE.
 
     `faults` are texts as `bench.sim.faults` reads them.  `truth` is a file of JSON lines, one for
     each request as it ended; with `truth_tokens` its rows hold the instant of every token.
@@ -63,7 +87,13 @@ class SimConfig(EngineConfig):
     """
 
     host: str = "127.0.0.1"
-    port: Annotated[int, Field(ge=0, le=65535)] = 8000
+    port: Port = 8000
+    management_port: Port = 0
+    metrics_port: Port = 0
+    family: FamilyName = "vllm"
+    tls: Certificates | None = None
+    monitoring: bool = True
+    benchmark: bool = False
     model: Annotated[str, Field(min_length=1)] = "sim"
     replicas: Positive = 1
     faults: tuple[str, ...] = ()
@@ -72,3 +102,11 @@ class SimConfig(EngineConfig):
     api_key_env: str | None = None
     natural_output_tokens: Positive = 256
     keepalive_s: Seconds = 5.0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _block_of_the_family(cls, fields: Any) -> Any:
+        if isinstance(fields, dict) and fields.get("block_tokens") is None:
+            family = fields.get("family", "vllm")
+            return {**fields, "block_tokens": BLOCK_TOKENS.get(family, DEFAULT_BLOCK_TOKENS)}
+        return fields

@@ -1,21 +1,23 @@
-"""vLLM 0.32's forms: stream events, whole answers, errors.  Its metric names: `metrics_vllm`.
-
-A second family is a second module with the same names.
-"""
+"""vLLM 0.32's forms: stream events, whole answers, errors.  Its metric names: `metrics_vllm`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import orjson
 
+from bench.sim.api import ApiError, Endpoint, Facts, Family, Reply, Rules, Usage
+from bench.sim.dialect_responses import RESPONSES
+from bench.sim.intake import chat_prompt, check_model, completion_prompt
+from bench.sim.metrics_vllm import METRICS
+from bench.sim.tokens import pieces
+
 VERSION = "0.32.0+bench.sim"
 FINGERPRINT = "vllm-0.32.0-sim"
 OWNER = "vllm"
-STREAM_TYPE = "text/event-stream; charset=utf-8"
-DONE = b"[DONE]"
 
 _FINGERPRINT_FIELD = b',"system_fingerprint":"%b"' % FINGERPRINT.encode()
 
@@ -32,7 +34,7 @@ class Form:
     after: Mapping[str, bytes]
 
 
-CHAT = Form(
+_CHAT = Form(
     chat=True,
     id_prefix="chatcmpl-",
     chunk_object="chat.completion.chunk",
@@ -50,7 +52,7 @@ CHAT = Form(
         "tool_calls": b'"}}]}',
     },
 )
-COMPLETIONS = Form(
+_COMPLETIONS = Form(
     chat=False,
     id_prefix="cmpl-",
     chunk_object="text_completion",
@@ -60,53 +62,26 @@ COMPLETIONS = Form(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Wants:
-    """What a request asks its answer to hold beside the text."""
-
-    usage: bool = False
-    continuous_usage: bool = False
-    token_ids: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """What the final account says; `created` are the prompt tokens newly put into the cache."""
-
-    prompt: int
-    output: int
-    cached: int
-    created: int
-
-
 class Chunks:
     """The JSON of one stream's events, as bytes; what never changes is made once."""
 
-    def __init__(
-        self,
-        form: Form,
-        *,
-        request_id: str,
-        created_s: int,
-        model: str,
-        prompt: Sequence[int],
-        wants: Wants,
-    ) -> None:
+    def __init__(self, form: Form, reply: Reply) -> None:
         self._form = form
-        self._prompt = prompt
-        self._wants = wants
+        self._prompt = reply.request.prompt
+        self._wants = reply.wants
         self._top = b'{"id":%b,"object":"%b","created":%d,"model":%b,"choices":[' % (
-            orjson.dumps(form.id_prefix + request_id),
+            orjson.dumps(form.id_prefix + reply.request.id),
             form.chunk_object.encode(),
-            created_s,
-            orjson.dumps(model),
+            reply.created_s,
+            orjson.dumps(reply.model),
         )
         self._head = self._top + b'{"index":0,'
         self.plain_head = self._head + form.before["content"]
         self.plain_tail = self.token(b"", 0)[len(self.plain_head) :]
 
-    def role(self) -> bytes:
-        """The chat stream's first event, which holds no token."""
+    def role(self) -> bytes | None:
+        if not self._form.chat:
+            return None
         ids = orjson.dumps(list(self._prompt)) if self._wants.token_ids else b"null"
         return b"".join(
             (
@@ -127,7 +102,6 @@ class Chunks:
         finish: str | None = None,
         usage: Usage | None = None,
     ) -> bytes:
-        """An event that carries tokens; `text` needs no escapes.  `usage` goes beside `choices`."""
         form = self._form
         field = field if field in form.before else "content"
         parts = [self._head, self._before(field, output_tokens - len(ids)), text, form.after[field]]
@@ -150,9 +124,11 @@ class Chunks:
         parts.append(b"}")
         return b"".join(parts)
 
-    def usage(self, usage: Usage) -> bytes:
-        """The event after the last token's."""
-        return b'%b],"usage":%b%b}' % (self._top, self._final_usage(usage), _FINGERPRINT_FIELD)
+    def closing(self, finish: str, beside: Usage | None, own: Usage | None) -> list[bytes]:
+        if own is None:
+            return []
+        usage = self._final_usage(own)
+        return [b'%b],"usage":%b%b}' % (self._top, usage, _FINGERPRINT_FIELD)]
 
     def _before(self, field: str, tokens_before: int) -> bytes:
         if field == "tool_calls" and not tokens_before:
@@ -189,19 +165,10 @@ def _usage(form: Form, usage: Usage) -> dict[str, Any]:
     }
 
 
-def whole(
-    form: Form,
-    *,
-    request_id: str,
-    created_s: int,
-    model: str,
-    text: str,
-    finish: str,
-    ids: Sequence[int] | None,
-    prompt: Sequence[int] | None,
-    usage: Usage | None,
-) -> bytes:
-    """The body of an answer that is not streamed.  `ids` and `prompt` are None unless wanted."""
+def _whole(
+    form: Form, reply: Reply, text: str, finish: str, ids: Sequence[int] | None, usage: Usage | None
+) -> dict[str, Any]:
+    prompt = reply.request.prompt if reply.wants.token_ids else None
     choice: dict[str, Any] = {"index": 0}
     if form.chat:
         choice["message"] = {
@@ -215,10 +182,10 @@ def whole(
         choice["prompt_token_ids"] = prompt
     choice |= {"logprobs": None, "finish_reason": finish, "stop_reason": None, "token_ids": ids}
     body = {
-        "id": form.id_prefix + request_id,
+        "id": form.id_prefix + reply.request.id,
         "object": form.whole_object,
-        "created": created_s,
-        "model": model,
+        "created": reply.created_s,
+        "model": reply.model,
         "choices": [choice],
         "system_fingerprint": FINGERPRINT,
     }
@@ -226,55 +193,68 @@ def whole(
         body["usage"] = _usage(form, usage)
     if form.chat:
         body["prompt_token_ids"] = prompt
-    return orjson.dumps(body)
+    return body
 
 
-class ApiError(Exception):
-    """A request that gets an error for an answer."""
+def error(refusal: ApiError) -> tuple[int, bytes]:
+    """OpenAI's error object."""
+    fields = {
+        "message": str(refusal),
+        "type": refusal.kind,
+        "param": refusal.param,
+        "code": refusal.status,
+    }
+    return refusal.status, orjson.dumps({"error": fields})
 
-    def __init__(self, status: int, kind: str, message: str, param: str | None = None) -> None:
-        super().__init__(message)
-        self.status = status
-        self.kind = kind
-        self.param = param
 
-    def body(self) -> bytes:
-        return orjson.dumps({"error": self.fields()})
+def models(facts: Facts, owner: str = OWNER) -> bytes:
+    """GET /v1/models."""
+    model = {
+        "id": facts.config.model,
+        "object": "model",
+        "created": facts.created_s,
+        "owned_by": owner,
+        "root": facts.config.model,
+        "parent": None,
+        "max_model_len": facts.config.context_tokens,
+    }
+    return orjson.dumps({"object": "list", "data": [model]})
 
-    def fields(self) -> dict[str, Any]:
-        return {
-            "message": str(self),
-            "type": self.kind,
-            "param": self.param,
-            "code": self.status,
+
+def tokenized(body: Mapping[str, Any], facts: Facts) -> bytes:
+    """POST /tokenize."""
+    check_model(body, facts.config)
+    ids = chat_prompt(body) if "messages" in body else completion_prompt(body)
+    texts = None
+    if body.get("return_token_strs") and isinstance(body.get("prompt"), str):
+        texts = pieces(body["prompt"])
+    return orjson.dumps(
+        {
+            "count": len(ids),
+            "max_model_len": facts.config.context_tokens,
+            "tokens": ids,
+            "token_strs": texts,
         }
-
-
-UNAUTHORIZED = b'{"error":"Unauthorized"}'
-NOT_FOUND = b'{"detail":"Not Found"}'
-
-
-def bad_field(message: str, param: str | None = None, value: object = None) -> ApiError:
-    """A field whose value can't be served."""
-    named = f" (parameter={param}, value={value})" if param and value is not None else ""
-    return ApiError(400, "BadRequestError", message + named, param)
-
-
-def bad_body(message: str, param: str | None = None) -> ApiError:
-    """A body that is not what the endpoint takes."""
-    return ApiError(400, "Bad Request", f"1 validation error:\n  {message}", param)
-
-
-def unknown_model(name: object, served: str) -> ApiError:
-    message = f"The model `{name}` does not exist. Valid aliases: {served}."
-    return ApiError(404, "NotFoundError", message, "model")
-
-
-def too_long(context_tokens: int, prompt_tokens: int) -> ApiError:
-    return bad_field(
-        f"This model's maximum context length is {context_tokens} tokens. However, your prompt "
-        f"contains at least {prompt_tokens} input tokens, which exceeds this limit even without "
-        "any output tokens. Please reduce the length of the input prompt.",
-        "input_tokens",
-        prompt_tokens,
     )
+
+
+CHAT = Endpoint("/v1/chat/completions", True, partial(Chunks, _CHAT), partial(_whole, _CHAT))
+COMPLETIONS = Endpoint(
+    "/v1/completions", False, partial(Chunks, _COMPLETIONS), partial(_whole, _COMPLETIONS),
+    Rules(newer_limit=False, default_tokens=16),
+)  # fmt: skip
+
+VLLM = Family(
+    name="vllm",
+    endpoints=(CHAT, COMPLETIONS, RESPONSES),
+    metrics=METRICS,
+    error=error,
+    pages={
+        "/v1/models": models,
+        "/version": lambda _: orjson.dumps({"version": VERSION}),
+        "/health": lambda _: b"",
+        "/ping": lambda _: b"",
+    },
+    tokenize={"/tokenize": tokenized},
+    resets=("/reset_prefix_cache",),
+)

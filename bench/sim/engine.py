@@ -79,7 +79,7 @@ class Engine:
             budget = self.config.max_num_batched_tokens - prefill - decodes
             prefill += self._admit(budget, now_ns, emitted)
         end_ns = now_ns + self._duration_ns(prefill, decodes)
-        self._emit(emitted, end_ns)
+        self._emit(emitted, now_ns, end_ns)
         self.stats.steps += 1
         self.stats.histograms["step_tokens"].observe(prefill + decodes)
         return Step(now_ns, end_ns, prefill, decodes, emitted)
@@ -203,7 +203,7 @@ class Engine:
             seconds *= max(0.1, 1 + self._random.gauss(0, config.noise_fraction))
         return round(seconds * 1e9)
 
-    def _emit(self, emitted: list[EngineRequest], end_ns: int) -> None:
+    def _emit(self, emitted: list[EngineRequest], start_ns: int, end_ns: int) -> None:
         """Give each of `emitted` its token, and finish those that have all of theirs."""
         itl = self.stats.histograms["itl_s"]
         gap_ns = -1
@@ -222,6 +222,8 @@ class Engine:
                 gap_ns = end_ns - request.last_ns
                 times = 1
             request.last_ns = end_ns
+            if request.steps is not None:
+                request.steps.append((start_ns, end_ns, len(emitted)))
             if request.output_tokens == request.max_tokens:
                 done.append(request)
         if times:

@@ -1,4 +1,4 @@
-"""The simulated server: engines behind an OpenAI-compatible HTTP port."""
+"""The simulated server: engines behind the HTTP ports of a family."""
 
 from __future__ import annotations
 
@@ -6,72 +6,94 @@ import asyncio
 import contextlib
 import hmac
 import os
+import ssl
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
+from functools import partial
 from types import TracebackType
 
 import orjson
 from aiohttp import web
 
 from bench.errors import UsageError
-from bench.sim import dialect_vllm as dialect
-from bench.sim.answer import SERVER, Answering, refused
-from bench.sim.config import SimConfig
-from bench.sim.dialect_vllm import ApiError
+from bench.sim.answer import Answering, refused
+from bench.sim.api import ApiError, Endpoint, Facts, Page
+from bench.sim.config import Certificates, SimConfig
 from bench.sim.driver import Driver
 from bench.sim.engine import Engine
+from bench.sim.families import FAMILIES
 from bench.sim.faults import FaultPlan
-from bench.sim.intake import chat_prompt, check_model, completion_prompt, read_json
+from bench.sim.intake import read_json
 from bench.sim.metrics import CONTENT_TYPE, MetricsPage
-from bench.sim.metrics_vllm import BOUNDS
 from bench.sim.stats import EngineStats
-from bench.sim.tokens import pieces
 from bench.sim.truth import TruthRecord, TruthRow
 
 _BODY_LIMIT_BYTES = 256 * 1024 * 1024
 _BACKLOG = 4096
 _CLOSE_WAIT_S = 1.0
 
+_Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
 
 class SimServer:
     """A server that runs in this process while it is entered: `async with SimServer(config)`.
 
-    `tasks` never end before it is left, unless one fails.  Raises UsageError when the port is
-    taken, a fault text is wrong, the truth file can't be written or the key is not set.
+    `tasks` never end before it is left, unless one fails.  Raises UsageError when a port is taken,
+    a fault text or a certificate is wrong, the truth file can't be written or the key is not set.
     """
 
     def __init__(self, config: SimConfig) -> None:
         self.config = config
+        self.family = FAMILIES[config.family]
         self._key = _api_key(config.api_key_env)
+        self._tls = _tls_context(config.tls)
         self._faults = FaultPlan(config.faults, config.seed)
+        table = self.family.metrics
         self.engines = [
             Engine(
                 config.model_copy(update={"seed": config.seed + rank}),
-                EngineStats.with_bounds(BOUNDS),
+                EngineStats.with_bounds(table.bounds),
             )
             for rank in range(config.replicas)
         ]
         self._drivers = [Driver(engine) for engine in self.engines]
         self._truth = TruthRecord()
-        self._answering = Answering(config, self._drivers, self._faults, self._truth)
-        self._page = MetricsPage(self.engines, config.model)
-        self._created_s = int(time.time())
-        self._runner = web.AppRunner(
-            self._application(),
-            handler_cancellation=True,
-            access_log=None,
-            keepalive_timeout=config.keepalive_s,
-            shutdown_timeout=_CLOSE_WAIT_S,
-        )
+        self._answering = Answering(self.family, config, self._drivers, self._faults, self._truth)
+        self._page = MetricsPage(table, self.engines, config.model)
+        self._facts = Facts(config, self.engines, int(time.time()))
+        self._runners = {
+            role: web.AppRunner(
+                application,
+                handler_cancellation=True,
+                access_log=None,
+                keepalive_timeout=config.keepalive_s,
+                shutdown_timeout=_CLOSE_WAIT_S,
+            )
+            for role, application in self._applications().items()
+        }
         self.tasks: list[asyncio.Task[None]] = []
-        self._site: web.TCPSite | None = None
-        self.port = config.port
+        self._sites: dict[str, web.TCPSite] = {}
+        self.ports = {
+            "business": config.port,
+            "management": config.management_port,
+            "metrics": config.metrics_port,
+        }
+
+    @property
+    def urls(self) -> dict[str, str]:
+        """The address of each port, by its role: `business`, and what the family has beside it."""
+        host = f"[{self.config.host}]" if ":" in self.config.host else self.config.host
+        scheme = "http" if self._tls is None else "https"
+        return {role: f"{scheme}://{host}:{self.ports[role]}" for role in self._runners}
 
     @property
     def url(self) -> str:
-        host = f"[{self.config.host}]" if ":" in self.config.host else self.config.host
-        return f"http://{host}:{self.port}"
+        return self.urls["business"]
+
+    @property
+    def port(self) -> int:
+        return self.ports["business"]
 
     @property
     def truth(self) -> deque[TruthRow]:
@@ -80,18 +102,14 @@ class SimServer:
 
     async def __aenter__(self) -> SimServer:
         try:
-            await self._runner.setup()
-            await self._listen()
+            for role, runner in self._runners.items():
+                await runner.setup()
+                await self._listen(role)
             if self.config.truth is not None:
                 self._truth.open(self.config.truth)
-        except OSError as error:
-            await self._runner.cleanup()
-            raise UsageError(
-                f"can't listen on {self.config.host}:{self.config.port}: {error.strerror}",
-                "choose another --port, or 0 for a free one",
-            ) from None
-        except UsageError:
-            await self._runner.cleanup()
+        except BaseException:
+            for runner in self._runners.values():
+                await runner.cleanup()
             raise
         self.tasks = [asyncio.create_task(driver.run()) for driver in self._drivers]
         if self._faults.outages_s:
@@ -110,13 +128,23 @@ class SimServer:
             with contextlib.suppress(asyncio.CancelledError):
                 await task
         self._cut_connections()  # ends the requests on them, which writes their truth
-        await self._runner.cleanup()
+        for runner in self._runners.values():
+            await runner.cleanup()
         self._truth.close()
 
-    async def _listen(self) -> None:
-        self._site = web.TCPSite(self._runner, self.config.host, self.port, backlog=_BACKLOG)
-        await self._site.start()
-        self.port = self._runner.addresses[0][1]
+    async def _listen(self, role: str) -> None:
+        host, port = self.config.host, self.ports[role]
+        runner = self._runners[role]
+        site = web.TCPSite(runner, host, port, backlog=_BACKLOG, ssl_context=self._tls)
+        try:
+            await site.start()
+        except OSError as error:
+            raise UsageError(
+                f"can't listen on {host}:{port} ({role}): {error.strerror}",
+                "choose another port, or 0 for a free one",
+            ) from None
+        self._sites[role] = site
+        self.ports[role] = runner.addresses[0][1]
 
     async def _outages(self) -> None:
         """Stop listening and cut every connection in each window of the `refuse` faults."""
@@ -124,100 +152,93 @@ class SimServer:
         started_s = clock()
         for start_s, end_s in self._faults.outages_s:
             await asyncio.sleep(started_s + start_s - clock())
-            if self._site is not None:
-                await self._site.stop()
+            for site in self._sites.values():
+                await site.stop()
             self._cut_connections()
             await asyncio.sleep(started_s + end_s - clock())
-            await self._listen()
+            for role in self._runners:
+                await self._listen(role)
 
     def _cut_connections(self) -> None:
-        if self._runner.server is not None:
-            for connection in self._runner.server.connections:
-                connection.force_close()
+        for runner in self._runners.values():
+            if runner.server is not None:
+                for connection in runner.server.connections:
+                    connection.force_close()
 
-    def _application(self) -> web.Application:
-        app = web.Application(client_max_size=_BODY_LIMIT_BYTES, middlewares=[self._guard])
-        app.router.add_post("/v1/chat/completions", self._chat)
-        app.router.add_post("/v1/completions", self._completions)
-        app.router.add_post("/tokenize", self._tokenize)
-        app.router.add_post("/reset_prefix_cache", self._reset_prefix_cache)
-        app.router.add_get("/v1/models", self._models)
-        app.router.add_get("/health", self._health)
-        app.router.add_get("/ping", self._health)
-        app.router.add_get("/version", self._version)
-        app.router.add_get("/metrics", self._metrics)
-        return app
+    def _applications(self) -> dict[str, web.Application]:
+        """What listens: one port, or three where the family has a management of its own."""
+        business = self._application(self._guard)
+        add_post = business.router.add_post
+        for endpoint in self.family.endpoints:
+            path = endpoint.path.replace("{model}", self.config.model)
+            add_post(path, partial(self._generate, endpoint))
+        for path in self.family.tokenize:
+            add_post(path, self._tokenize)
+        for path in self.family.resets:
+            add_post(path, self._reset_prefix_cache)
+        self._add_pages(business, self.family.pages)
+        if not self.family.management:
+            business.router.add_get("/metrics", self._metrics)
+            return {"business": business}
+        management, metrics = self._application(_plain), self._application(_plain)
+        self._add_pages(management, self.family.management)
+        metrics.router.add_get("/metrics", self._metrics)
+        return {"business": business, "management": management, "metrics": metrics}
+
+    def _application(self, middleware: object) -> web.Application:
+        return web.Application(client_max_size=_BODY_LIMIT_BYTES, middlewares=[middleware])  # type: ignore[list-item]
+
+    def _add_pages(self, application: web.Application, pages: object) -> None:
+        for path, page in dict(pages).items():  # type: ignore[call-overload]
+            application.router.add_get(path, partial(self._show, page))
 
     @web.middleware
-    async def _guard(
-        self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
-    ) -> web.StreamResponse:
-        """The key, for /v1 alone as in vLLM, and vLLM's form of errors."""
+    async def _guard(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
+        """The key, for /v1 alone as in vLLM, and the family's form of errors."""
         if self._key is not None and request.path.startswith("/v1/"):
             given = request.headers.get("Authorization", "").encode()
             if not hmac.compare_digest(given, b"Bearer " + self._key):
-                return _json(dialect.UNAUTHORIZED, 401)
+                return self._json(self.family.unauthorized, 401)
         try:
             return await handler(request)
         except ApiError as refusal:
-            return refused(refusal)
+            return refused(self.family, refusal)
         except web.HTTPException as error:
-            return _json(orjson.dumps({"detail": error.reason}), error.status)
+            if error.status == 404:
+                return self._json(self.family.unknown_path, 404)
+            return self._json(orjson.dumps({"detail": error.reason}), error.status)
 
-    async def _chat(self, http: web.Request) -> web.StreamResponse:
-        return await self._answering.answer(http, dialect.CHAT)
-
-    async def _completions(self, http: web.Request) -> web.StreamResponse:
-        return await self._answering.answer(http, dialect.COMPLETIONS)
+    async def _generate(self, endpoint: Endpoint, http: web.Request) -> web.StreamResponse:
+        return await self._answering.answer(http, endpoint)
 
     async def _tokenize(self, http: web.Request) -> web.Response:
         body = read_json(await http.read(), http.content_type)
-        check_model(body, self.config)
-        ids = chat_prompt(body) if "messages" in body else completion_prompt(body)
-        texts = None
-        if body.get("return_token_strs") and isinstance(body.get("prompt"), str):
-            texts = pieces(body["prompt"])
-        return _json(
-            orjson.dumps(
-                {
-                    "count": len(ids),
-                    "max_model_len": self.config.context_tokens,
-                    "tokens": ids,
-                    "token_strs": texts,
-                }
-            )
-        )
+        return self._json(self.family.tokenize[http.path](body, self._facts))
 
     async def _reset_prefix_cache(self, http: web.Request) -> web.Response:
         failed = [rank for rank, engine in enumerate(self.engines) if not engine.blocks.reset()]
-        return _json(orjson.dumps({"success": not failed}))
+        return self._json(orjson.dumps({"success": not failed}))
 
-    async def _models(self, http: web.Request) -> web.Response:
-        model = {
-            "id": self.config.model,
-            "object": "model",
-            "created": self._created_s,
-            "owned_by": dialect.OWNER,
-            "root": self.config.model,
-            "parent": None,
-            "max_model_len": self.config.context_tokens,
-        }
-        return _json(orjson.dumps({"object": "list", "data": [model]}))
-
-    async def _health(self, http: web.Request) -> web.Response:
-        return web.Response(headers={"Server": SERVER})
-
-    async def _version(self, http: web.Request) -> web.Response:
-        return _json(orjson.dumps({"version": dialect.VERSION}))
+    async def _show(self, page: Page, http: web.Request) -> web.Response:
+        return self._json(page(self._facts))
 
     async def _metrics(self, http: web.Request) -> web.Response:
-        headers = {"Content-Type": CONTENT_TYPE, "Server": SERVER}
+        off = self.family.metrics_off
+        if off is not None and not self.config.monitoring:
+            return self._json(off[1], off[0])
+        headers = {"Content-Type": CONTENT_TYPE, "Server": self.family.server_header}
         return web.Response(body=self._page.render(), headers=headers)
 
+    def _json(self, body: bytes, status: int = 200) -> web.Response:
+        headers = {"Server": self.family.server_header}
+        if body:
+            headers["Content-Type"] = "application/json"
+        return web.Response(body=body, status=status, headers=headers)
 
-def _json(body: bytes, status: int = 200) -> web.Response:
-    headers = {"Content-Type": "application/json", "Server": SERVER}
-    return web.Response(body=body, status=status, headers=headers)
+
+@web.middleware
+async def _plain(request: web.Request, handler: _Handler) -> web.StreamResponse:
+    return await handler(request)
 
 
 def _api_key(name: str | None) -> bytes | None:
@@ -230,3 +251,20 @@ def _api_key(name: str | None) -> bytes | None:
             f"set it to the key that clients have to send: export {name}=...",
         )
     return key.encode()
+
+
+def _tls_context(certificates: Certificates | None) -> ssl.SSLContext | None:
+    if certificates is None:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    try:
+        context.load_cert_chain(certificates.cert, certificates.key)
+        if certificates.client_ca is not None:
+            context.load_verify_locations(certificates.client_ca)
+            context.verify_mode = ssl.CERT_REQUIRED
+    except (OSError, ssl.SSLError) as error:
+        raise UsageError(
+            f"the server's certificate files: {error}",
+            "expected PEM files: --tls-cert, --tls-key, and --tls-client-ca for mutual TLS",
+        ) from None
+    return context

@@ -1,78 +1,163 @@
-"""The /metrics page: engines read at the scrape, through a family's table of names."""
+"""The /metrics page: engines read at the scrape, through a family's table of names.
+
+Prometheus text format 0.0.4.  It is written here and not by prometheus_client, which puts `_total`
+behind every counter's name: not every server does.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
-from prometheus_client.core import (
-    CounterMetricFamily,
-    GaugeMetricFamily,
-    HistogramMetricFamily,
-    Metric,
-)
-from prometheus_client.registry import Collector
 
-from bench.sim import metrics_vllm as family
 from bench.sim.engine import Engine
+from bench.sim.stats import Histogram
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
+Labels = Mapping[str, str]
 
-class _Engines(Collector):
-    """One series per engine, labelled as vLLM labels its data-parallel ranks."""
 
-    def __init__(self, engines: Sequence[Engine], model: str) -> None:
-        self._labelled = [
-            ({"model_name": model, "engine": str(rank)}, engine)
-            for rank, engine in enumerate(engines)
-        ]
-        self._created_s = time.time()
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A gauge or counter: its name as exposed, and how to read it of an engine.
 
-    def collect(self) -> Iterator[Metric]:
-        for row in family.METRICS:
-            names = ["model_name", "engine", *([row.label] if row.label else [])]
-            kind = GaugeMetricFamily if row.kind == "gauge" else CounterMetricFamily
-            exposed = kind(row.name, row.help, labels=names)
-            for labels, engine in self._labelled:
-                reading = row.read(engine)
-                parts = reading if isinstance(reading, Mapping) else {None: reading}
-                for part, value in parts.items():
-                    values = [*labels.values(), *([part] if part is not None else [])]
-                    if isinstance(exposed, CounterMetricFamily):
-                        exposed.add_metric(values, value, created=self._created_s)
-                    else:
-                        exposed.add_metric(values, value)
-            yield exposed
-        yield from self._histograms()
-        config = GaugeMetricFamily(
-            family.CONFIG_NAME,
-            family.CONFIG_HELP,
-            labels=["engine", *family.config_labels(self._labelled[0][1])],
-        )
-        for labels, engine in self._labelled:
-            config.add_metric([labels["engine"], *family.config_labels(engine).values()], 1)
-        yield config
+    `label` where the reading is a mapping.  `over_replicas`: how the engines of one server make one
+    value, in a family that has no series for each.
+    """
 
-    def _histograms(self) -> Iterator[Metric]:
-        for row in family.HISTOGRAMS:
-            exposed = HistogramMetricFamily(row.name, row.help, labels=["model_name", "engine"])
-            for labels, engine in self._labelled:
-                histogram = engine.stats.histograms[row.stat]
-                exposed.add_metric(
-                    list(labels.values()), buckets=histogram.cumulative(), sum_value=histogram.sum
-                )
-            yield exposed
+    name: str
+    kind: Literal["gauge", "counter"]
+    help: str
+    read: Callable[[Engine], float | Mapping[str, float]]
+    label: str | None = None
+    over_replicas: Literal["sum", "mean"] = "sum"
+
+
+@dataclass(frozen=True, slots=True)
+class HistogramMetric:
+    """A histogram of `EngineStats`: the name it is exposed under, and its bucket bounds."""
+
+    stat: str
+    name: str
+    help: str
+    bounds: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LabelMetric:
+    """A gauge of value 1 whose labels are the content, with the common ones named in `common`."""
+
+    name: str
+    help: str
+    labels: Callable[[Engine], Labels]
+    common: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class MetricsTable:
+    """A family's names.
+
+    `labels`: the common labels of the engine of a rank, given the model's name.  `per_engine`: a
+    series for each engine.  `created`: counters and histograms have a `_created` beside them.
+    `process`: the server process's own metrics stand in the same text.
+    """
+
+    metrics: tuple[Metric, ...]
+    histograms: tuple[HistogramMetric, ...] = ()
+    config: tuple[LabelMetric, ...] = ()
+    labels: Callable[[str, int], Labels] = lambda model, rank: {"model_name": model}
+    per_engine: bool = False
+    created: bool = False
+    process: bool = False
+
+    @property
+    def bounds(self) -> dict[str, Sequence[float]]:
+        """Bucket bounds by statistic, for `EngineStats.with_bounds`."""
+        return {histogram.stat: histogram.bounds for histogram in self.histograms}
 
 
 class MetricsPage:
-    """A private registry over these engines and this process."""
+    """The page of these engines, and of this process where the family has that."""
 
-    def __init__(self, engines: Sequence[Engine], model: str) -> None:
-        self._registry = CollectorRegistry()
-        self._registry.register(_Engines(engines, model))
-        ProcessCollector(registry=self._registry)
+    def __init__(self, table: MetricsTable, engines: Sequence[Engine], model: str) -> None:
+        self._table = table
+        groups = [[engine] for engine in engines] if table.per_engine else [list(engines)]
+        self._groups = [(table.labels(model, rank), group) for rank, group in enumerate(groups)]
+        self._created_s = time.time()
+        self._process = CollectorRegistry()
+        if table.process:
+            ProcessCollector(registry=self._process)
 
     def render(self) -> bytes:
-        return generate_latest(self._registry)
+        text = "".join(f"{line}\n" for line in self._lines()).encode()
+        return text + generate_latest(self._process) if self._table.process else text
+
+    def _lines(self) -> Iterator[str]:
+        for metric in self._table.metrics:
+            yield from _head(metric.name, metric.help, metric.kind)
+            samples = [
+                ({**labels, **({metric.label: part} if metric.label else {})}, value)
+                for labels, group in self._groups
+                for part, value in _reading(metric, group).items()
+            ]
+            yield from (_sample(metric.name, labels, value) for labels, value in samples)
+            if metric.kind == "counter":
+                name = metric.name.removesuffix("_total")
+                yield from self._created(name, [labels for labels, _ in samples])
+        for histogram in self._table.histograms:
+            yield from self._histogram(histogram)
+        for config in self._table.config:
+            yield from _head(config.name, config.help, "gauge")
+            for labels, group in self._groups:
+                kept = {label: labels[label] for label in config.common}
+                yield _sample(config.name, {**config.labels(group[0]), **kept}, 1)
+
+    def _histogram(self, row: HistogramMetric) -> Iterator[str]:
+        yield from _head(row.name, row.help, "histogram")
+        for labels, group in self._groups:
+            total = Histogram(group[0].stats.histograms[row.stat].bounds)
+            for engine in group:
+                total.add(engine.stats.histograms[row.stat])
+            for bound, count in total.cumulative():
+                yield _sample(f"{row.name}_bucket", {**labels, "le": bound}, count)
+            yield _sample(f"{row.name}_count", labels, total.count)
+            yield _sample(f"{row.name}_sum", labels, total.sum)
+        yield from self._created(row.name, [labels for labels, _ in self._groups])
+
+    def _created(self, name: str, label_sets: Sequence[Labels]) -> Iterator[str]:
+        if self._table.created:
+            created = f"{name}_created"
+            yield from _head(created, f"When {name} was made.", "gauge")
+            yield from (_sample(created, labels, self._created_s) for labels in label_sets)
+
+
+def _reading(metric: Metric, group: Sequence[Engine]) -> dict[str, float]:
+    """The value by its label's value; one with an empty name where it has no label."""
+    parts: dict[str, float] = {}
+    for engine in group:
+        found = metric.read(engine)
+        for part, value in (found if isinstance(found, Mapping) else {"": found}).items():
+            parts[part] = parts.get(part, 0) + value
+    if metric.over_replicas == "mean":
+        return {part: value / len(group) for part, value in parts.items()}
+    return parts
+
+
+def _head(name: str, text: str, kind: str) -> Iterator[str]:
+    yield f"# HELP {name} {text}"
+    yield f"# TYPE {name} {kind}"
+
+
+def _sample(name: str, labels: Labels, value: float) -> str:
+    escaped = (
+        (label, str(text).replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n"))
+        for label, text in sorted(labels.items())
+    )
+    listed = ",".join(f'{label}="{text}"' for label, text in escaped)
+    if listed:
+        return f"{name}{{{listed}}} {float(value)}"
+    return f"{name} {value}" if isinstance(value, int) else f"{name} {value:g}"

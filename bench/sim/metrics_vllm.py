@@ -1,12 +1,9 @@
-"""vLLM 0.32's metric names over an engine's counts.  A second family is a second such table."""
+"""vLLM 0.32's metric names over an engine's counts."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Literal
-
 from bench.sim.engine import Engine
+from bench.sim.metrics import HistogramMetric, LabelMetric, Metric, MetricsTable
 
 _LATENCY_S = (
     0.3, 0.5, 0.8, 1.0, 1.5, 2.0, 2.5, 5.0, 10.0, 15.0, 20.0, 30.0, 40.0, 50.0, 60.0, 120.0,
@@ -26,28 +23,7 @@ _REQUEST_TOKENS = tuple(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Metric:
-    """A gauge or counter: its name, and how to read it; `label` where the reading is a mapping."""
-
-    name: str
-    kind: Literal["gauge", "counter"]
-    help: str
-    read: Callable[[Engine], float | Mapping[str, float]]
-    label: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class HistogramMetric:
-    """A histogram of `EngineStats`: the name it is exposed under, and its bucket bounds."""
-
-    stat: str
-    name: str
-    help: str
-    bounds: tuple[float, ...]
-
-
-METRICS = (
+_COUNTS = (
     Metric("vllm:num_requests_running", "gauge", "Requests in the execution batch.",
            lambda engine: len(engine.running)),
     Metric("vllm:num_requests_waiting", "gauge", "Requests waiting to be processed.",
@@ -56,29 +32,29 @@ METRICS = (
            lambda engine: {"capacity": len(engine.waiting), "deferred": 0}, "reason"),
     Metric("vllm:kv_cache_usage_perc", "gauge", "KV cache usage, 1 means all of it.",
            lambda engine: engine.blocks.used / engine.blocks.total),
-    Metric("vllm:prefix_cache_queries", "counter", "Prefix cache queries, in tokens.",
+    Metric("vllm:prefix_cache_queries_total", "counter", "Prefix cache queries, in tokens.",
            lambda engine: engine.stats.prefix_queries),
-    Metric("vllm:prefix_cache_hits", "counter", "Prefix cache hits, in tokens.",
+    Metric("vllm:prefix_cache_hits_total", "counter", "Prefix cache hits, in tokens.",
            lambda engine: engine.stats.prefix_hits),
-    Metric("vllm:num_preemptions", "counter", "Preemptions by the engine.",
+    Metric("vllm:num_preemptions_total", "counter", "Preemptions by the engine.",
            lambda engine: engine.stats.preemptions),
-    Metric("vllm:prompt_tokens", "counter", "Prefill tokens processed, cached ones included.",
+    Metric("vllm:prompt_tokens_total", "counter", "Prefill tokens processed, cached ones included.",
            lambda engine: engine.stats.prompt_tokens),
-    Metric("vllm:prompt_tokens_by_source", "counter", "Prompt tokens by source.",
+    Metric("vllm:prompt_tokens_by_source_total", "counter", "Prompt tokens by source.",
            lambda engine: {
                "local_compute": engine.stats.prompt_tokens - engine.stats.cached_tokens,
                "local_cache_hit": engine.stats.cached_tokens,
                "external_kv_transfer": 0,
            }, "source"),
-    Metric("vllm:prompt_tokens_cached", "counter", "Cached prompt tokens.",
+    Metric("vllm:prompt_tokens_cached_total", "counter", "Cached prompt tokens.",
            lambda engine: engine.stats.cached_tokens),
-    Metric("vllm:generation_tokens", "counter", "Generation tokens processed.",
+    Metric("vllm:generation_tokens_total", "counter", "Generation tokens processed.",
            lambda engine: engine.stats.generation_tokens),
-    Metric("vllm:request_success", "counter", "Finished requests.",
+    Metric("vllm:request_success_total", "counter", "Finished requests.",
            lambda engine: engine.stats.finished, "finished_reason"),
 )  # fmt: skip
 
-HISTOGRAMS = (
+_HISTOGRAMS = (
     HistogramMetric("ttft_s", "vllm:time_to_first_token_seconds",
                     "Time to first token, seconds.", _TTFT_S),
     HistogramMetric("itl_s", "vllm:inter_token_latency_seconds",
@@ -105,12 +81,8 @@ HISTOGRAMS = (
                     "The max_tokens request parameter.", _REQUEST_TOKENS),
 )  # fmt: skip
 
-BOUNDS = {histogram.stat: histogram.bounds for histogram in HISTOGRAMS}
-CONFIG_NAME = "vllm:cache_config_info"
-CONFIG_HELP = "Information of the engine's cache configuration."
 
-
-def config_labels(engine: Engine) -> dict[str, str]:
+def _config(engine: Engine) -> dict[str, str]:
     """The labels of `cache_config_info` that hold for this engine."""
     config = engine.config
     return {
@@ -120,3 +92,21 @@ def config_labels(engine: Engine) -> dict[str, str]:
         "kv_cache_size_tokens": str(config.kv_tokens),
         "kv_cache_max_concurrency": str(config.kv_tokens / config.context_tokens),
     }
+
+
+METRICS = MetricsTable(
+    metrics=_COUNTS,
+    histograms=_HISTOGRAMS,
+    config=(
+        LabelMetric(
+            "vllm:cache_config_info",
+            "Information of the engine's cache configuration.",
+            _config,
+            common=("engine",),
+        ),
+    ),
+    labels=lambda model, rank: {"model_name": model, "engine": str(rank)},
+    per_engine=True,
+    created=True,
+    process=True,
+)

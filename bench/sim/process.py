@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -17,11 +17,15 @@ _STOP_WAIT_S = 10.0
 
 @dataclass(frozen=True, slots=True)
 class SimProcess:
-    """A server that is up.  `url` has no path: requests go to `url + "/v1/..."`."""
+    """A server that is up.  `url` has no path: requests go to `url + "/v1/..."`.
+
+    `urls` are the addresses of all its ports, by role: `business`, `management`, `metrics`.
+    """
 
     url: str
     pid: int
     config: SimConfig
+    urls: Mapping[str, str]
 
 
 @contextmanager
@@ -44,7 +48,7 @@ def running_sim(config: SimConfig) -> Iterator[SimProcess]:
                 f"the simulated server did not start: {answer.get('error', 'it ended')}",
                 answer.get("hint", "its own words are on stderr"),
             )
-        yield SimProcess(answer["url"], child.pid, config)
+        yield SimProcess(answer["url"], child.pid, config, answer["urls"])
     finally:
         child.stdin.close()
         try:

@@ -11,7 +11,8 @@ class EngineRequest:
     """One request inside an engine.
 
     `max_tokens` is where it ends and `finish_as` the reason it then gives.  `salt` separates its
-    prefix from equal ones.  After its last token `finish_reason` is set, instants are those of
+    prefix from equal ones.  `steps`, where it is a list, gets (start, end, batch size) of each step
+    that gave it a token.  After its last token `finish_reason` is set, instants are those of
     the engine's clock, and None where the request did not get so far.
     """
 
@@ -37,6 +38,7 @@ class EngineRequest:
         "reply",
         "salt",
         "scheduled_ns",
+        "steps",
     )
 
     def __init__(
@@ -69,6 +71,7 @@ class EngineRequest:
         self.first_ns: int | None = None
         self.last_ns: int | None = None
         self.finish_reason: str | None = None
+        self.steps: list[tuple[int, int, int]] | None = None
 
     @property
     def queue_s(self) -> float | None:

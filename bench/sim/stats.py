@@ -41,6 +41,13 @@ class Histogram:
         self.counts[bisect_left(self.bounds, value)] += times
         self.sum += value * times
 
+    def add(self, other: Histogram) -> None:
+        """Take in what another one of the same bounds has observed."""
+        self.counts = [
+            ours + theirs for ours, theirs in zip(self.counts, other.counts, strict=True)
+        ]
+        self.sum += other.sum
+
     @property
     def count(self) -> int:
         return sum(self.counts)
@@ -65,6 +72,7 @@ class EngineStats:
     prefix_queries: int = 0
     prefix_hits: int = 0
     preemptions: int = 0
+    longest_tokens: int = 0  # prompt and reply together
     finished: dict[str, int] = field(default_factory=lambda: dict.fromkeys(FINISH_REASONS, 0))
 
     @classmethod
@@ -78,6 +86,7 @@ class EngineStats:
         self.finished[str(request.finish_reason)] += 1
         if request.first_ns is None or request.scheduled_ns is None or request.last_ns is None:
             return
+        self.longest_tokens = max(self.longest_tokens, request.known)
         decode_s = (request.last_ns - request.first_ns) / 1e9
         gaps = request.output_tokens - 1
         for name, value in (

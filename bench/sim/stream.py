@@ -7,17 +7,16 @@ import socket
 import struct
 import time
 import zlib
+from abc import ABC, abstractmethod
 
-import orjson
-
-from bench.sim import dialect_vllm as dialect
+from bench.sim.api import ApiError, Chunks, Endpoint, Family, Framing
 from bench.sim.compose import Composer
-from bench.sim.dialect_vllm import ApiError, Chunks
 from bench.sim.request import EngineRequest
 from bench.sim.shape import StreamShape
 
 _SPLIT_PAUSE_S = 0.002
 _TEXT_LINE = b"Engine callback timeout.\n\n"
+_TYPE = b'{"type":"'
 _BAD_JSON = b'{"id":"chatcmpl-0","choices":[{"index":0,"delta":{"conte'
 
 
@@ -28,7 +27,7 @@ def reset(transport: asyncio.Transport) -> None:
     transport.abort()
 
 
-class Sink:
+class Sink(ABC):
     """Takes a request's tokens; `done` is set when its answer is all handed over.
 
     `broken` says that it broke off before the request's last token, as its shape wanted.
@@ -45,11 +44,11 @@ class Sink:
         self.output_tokens = 0
         self.token_ns: list[int] | None = None
 
+    @abstractmethod
     def emit(self, request: EngineRequest) -> None:
         """The engine gave `request` one more token."""
-        raise NotImplementedError
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 - most sinks have nothing to let go of
         """Nothing more will be emitted."""
 
 
@@ -78,6 +77,8 @@ class Stream(Sink):
     def __init__(
         self,
         transport: asyncio.Transport,
+        family: Family,
+        endpoint: Endpoint,
         chunks: Chunks,
         composer: Composer,
         shape: StreamShape,
@@ -87,9 +88,11 @@ class Stream(Sink):
         """`plain`: every event between the first and the last is of the one commonest form."""
         super().__init__()
         self._transport = transport
+        self._family = family
+        self._endpoint = endpoint
         self._composer = composer
         self._shape = shape
-        self._plain = plain
+        self._plain = plain and bool(chunks.plain_head)
         self._head = b"data: " + chunks.plain_head
         self._tail = chunks.plain_tail + b"\n\n"
         self._gzip = zlib.compressobj(wbits=31) if shape.gzip else None
@@ -135,8 +138,9 @@ class Stream(Sink):
             self._send([_TEXT_LINE], 0)
         elif shape.spoiler == "error":
             error = ApiError(500, "InternalServerError", "The engine failed (simulated).")
-            payloads = [orjson.dumps({"error": error.fields()})]
-            payloads += [dialect.DONE] if shape.done else []
+            payloads = [self._family.error(error)[1]]
+            if shape.done and self._endpoint.done is not None:
+                payloads.append(self._endpoint.done)
             self._send([self._event(payload) for payload in payloads], 0)
         else:
             return False
@@ -166,11 +170,17 @@ class Stream(Sink):
         return True
 
     def _event(self, payload: bytes) -> bytes:
-        shape = self._shape
+        shape, framing = self._shape, self._endpoint.framing
+        if framing is Framing.NUL:
+            return payload + b"\0"
         end = shape.line_end
         comment = b": ping%b%b" % (end, end) if shape.comments else b""
-        named = b"event: %b%b" % (shape.event_line, end) if shape.event_line else b""
-        return b"%b%b%b%b%b%b" % (comment, named, shape.data_prefix, payload, end, end)
+        name = shape.event_line
+        if framing is Framing.SSE_NAMED and payload.startswith(_TYPE):
+            name = payload[len(_TYPE) : payload.index(b'"', len(_TYPE))]
+        named = b"event: %b%b" % (name, end) if name else b""
+        prefix = b"data:" if framing is Framing.SSE_TIGHT else shape.data_prefix
+        return b"%b%b%b%b%b%b" % (comment, named, prefix, payload, end, end)
 
     def _send(self, events: list[bytes], tokens: int) -> None:
         if not events:

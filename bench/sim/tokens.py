@@ -83,6 +83,26 @@ def apply_template(
     return ids
 
 
+def template_text(messages: Sequence[Mapping[str, Any]], tools: Sequence[Any] | None = None) -> str:
+    """The same as one text, as a server shows its template: as many tokens, marks as characters.
+
+    Raises ValueError as `apply_template` does.
+    """
+    apply_template(messages, tools)
+    said = [("system", orjson.dumps(tools).decode())] if tools else []
+    said += [(each["role"], _content(each, at)) for at, each in enumerate(messages)]
+    parts = [_mark(_TEXT_BEGIN)]
+    for role, content in said:
+        role_mark = _mark(_ROLES.get(role, _OTHER_ROLE))
+        parts += [_mark(_MESSAGE_BEGIN), role_mark, content, _mark(_MESSAGE_END)]
+    return "".join((*parts, _mark(_MESSAGE_BEGIN), _mark(_ROLES["assistant"])))
+
+
+def _mark(special_id: int) -> str:
+    """A character of the private use area, which is a token by itself."""
+    return chr(0xE000 + special_id)
+
+
 def _append_message(ids: list[int], role: str, content: str) -> None:
     ids += (_MESSAGE_BEGIN, _ROLES.get(role, _OTHER_ROLE))
     ids += tokenize(content)

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from bench.sim.api import Endpoint, Reply, Wants
 from bench.sim.compose import Composer
 from bench.sim.config import EngineConfig
-from bench.sim.dialect_vllm import Chunks, Form, Wants
 from bench.sim.engine import Engine, simulate
 from bench.sim.faults import apply, parse_header
 from bench.sim.request import EngineRequest
@@ -23,7 +23,7 @@ def payloads() -> Payloads:
     """The decoded events of one stream of a prompt of 5 tokens: `payloads(CHAT, tokens=3)`."""
 
     def compose(
-        form: Form,
+        endpoint: Endpoint,
         tokens: int,
         wants: Wants | None = None,
         faults: str = "",
@@ -32,8 +32,9 @@ def payloads() -> Payloads:
         wants = wants or Wants(usage=True)
         prompt = [20, 21, 22, 23, 24]
         request = EngineRequest("x", prompt, tokens, finish_as=finish_as)
-        chunks = Chunks(form, request_id="x", created_s=1, model="m", prompt=prompt, wants=wants)
-        composer = Composer(form, chunks, wants, apply(parse_header(faults)), 16)
+        request.steps = []
+        chunks = endpoint.chunks(Reply(request, "m", 1, wants))
+        composer = Composer(endpoint, chunks, wants, apply(parse_header(faults)), 16)
         events: list[bytes] = []
         for _ in simulate(Engine(EngineConfig(kv_blocks=64)), [(0, request)]):
             events += composer.events(request)[0]

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from bench.sim.dialect_vllm import CHAT, COMPLETIONS, Form, Wants
+from bench.sim.api import Endpoint, Wants
+from bench.sim.dialect_vllm import CHAT, COMPLETIONS
 from bench.sim.tokens import EOS_ID, Reply, tokenize
 
 CAPTURES = Path(__file__).parents[3].parent / "shared" / "captures"
@@ -39,7 +40,7 @@ def form_of(value: object) -> object:
     ],
 )
 def test_form_of_real_streams(
-    payloads: Payloads, capture: str, form: Form, tokens: int, wants: Wants
+    payloads: Payloads, capture: str, form: Endpoint, tokens: int, wants: Wants
 ) -> None:
     """Every event has the keys, their order and the types of vLLM 0.32's event at that place."""
     body = (CAPTURES / f"vllm_{capture}.txt").read_text().partition("\n\n")[2]

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from bench.sim.api import ApiError
 from bench.sim.config import SimConfig
-from bench.sim.dialect_vllm import CHAT, COMPLETIONS, ApiError
+from bench.sim.dialect_vllm import CHAT, COMPLETIONS
 from bench.sim.intake import Ask, read_ask, read_json
 
 CONFIG = SimConfig(kv_blocks=8, block_tokens=16)  # a context of 128 tokens

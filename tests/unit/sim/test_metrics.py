@@ -10,7 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from bench.sim.config import EngineConfig
 from bench.sim.engine import Engine, simulate
 from bench.sim.metrics import MetricsPage
-from bench.sim.metrics_vllm import BOUNDS
+from bench.sim.metrics_vllm import METRICS
 from bench.sim.request import EngineRequest
 from bench.sim.stats import EngineStats, Histogram
 
@@ -19,13 +19,13 @@ Series = tuple[str, frozenset[str]]
 
 
 def page_of(*engines: Engine) -> str:
-    return MetricsPage(engines, "m").render().decode()
+    return MetricsPage(METRICS, engines, "m").render().decode()
 
 
 def worked() -> Engine:
     """An engine that served a prompt of 40 tokens twice, 3 tokens each, in 10 ms steps."""
     config = EngineConfig(kv_blocks=64, step_s=0.01, prefill_token_s=0, decode_seq_s=0)
-    engine = Engine(config, EngineStats.with_bounds(BOUNDS))
+    engine = Engine(config, EngineStats.with_bounds(METRICS.bounds))
     requests = [EngineRequest(name, list(range(40)), 3) for name in "ab"]
     for at_ns, request in zip((0, 10**9), requests, strict=True):
         list(simulate(engine, [(at_ns, request)], at_ns))
@@ -79,7 +79,9 @@ def test_counts() -> None:
 
 def test_usage_while_running() -> None:
     """Gauges follow the batch, the queue and the blocks in use."""
-    engine = Engine(EngineConfig(kv_blocks=64, max_num_seqs=1), EngineStats.with_bounds(BOUNDS))
+    engine = Engine(
+        EngineConfig(kv_blocks=64, max_num_seqs=1), EngineStats.with_bounds(METRICS.bounds)
+    )
     for name in "ab":
         engine.submit(EngineRequest(name, list(range(40)), 3), 0)
     engine.step(0)
