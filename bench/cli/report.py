@@ -71,12 +71,14 @@ def command(
     "verdict": "pass|fail|undecided|invalid|none"}.
     """
     from bench.judge.judgement import judge
+    from bench.judge.profile import load_profile, profile_of
     from bench.record.frame import open_run
     from bench.report.page import write_report
     from bench.report.words import choose_language
 
     stored = open_run(run)
-    judgement = judge(stored, _profile(profile, stored.manifest))
+    judged_by = load_profile(profile) if profile else profile_of(stored.manifest)
+    judgement = judge(stored, judged_by)
     language = choose_language(lang)
     path = write_report(
         stored, judgement, output or run / "report.html", language=language, plotlyjs=plotlyjs
@@ -86,16 +88,6 @@ def command(
     click.echo(f"report → {path}", err=True)
     if show == "browser":
         click.launch(str(path))
-
-
-def _profile(name: str | None, manifest: dict[str, Any]) -> Any:
-    """The profile asked for, else the run's own, else none."""
-    from bench.judge.profile import Profile, load_profile
-
-    if name is not None:
-        return load_profile(name)
-    stored = manifest.get("profile")
-    return Profile.model_validate(stored) if stored else None
 
 
 def _print_json(path: Path, language: str, verdict: dict[str, Any]) -> None:

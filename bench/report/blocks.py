@@ -39,13 +39,14 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table; the first column's cells are its row headers."""
+    """A table; the first column's cells are its row headers.  `folded` ones open on a click."""
 
     kind: ClassVar[str] = "table"
     caption: str
     columns: Sequence[Column]
     rows: Sequence[Sequence[Cell]]
     key: str = ""
+    folded: bool = False
 
 
 @dataclass(frozen=True, slots=True)

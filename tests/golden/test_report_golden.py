@@ -29,6 +29,19 @@ REPLACED = (
     (rf"bench {re.escape(__version__)}\b", "bench VERSION"),
 )
 
+CONDITIONS = {
+    "target": {"url": "http://server:8000", "model": "Qwen/Qwen3-8B", "endpoint": "chat"},
+    "server": {"server": {"family": "vllm", "title": "vLLM", "version": "0.32.0"}},
+    "workload": {
+        "recipe": "chat",
+        "requests": 300,
+        "offered_rps": 20.0,
+        "resolved": {"title": {"zh": "对话", "en": "Chat"}},
+        "ceiling": {"tokens_fraction": 0.62},
+    },
+    "load": {"workers": 1, "transport": "wire", "pace": {"concurrency": None}},
+}
+
 PROFILE = Profile(
     name="golden",
     title=Words(zh="示例", en="Example"),
@@ -67,6 +80,7 @@ def test_the_page_is_as_it_was(
             failures={"http_429": 0.03, "reset": 0.01},
         )
     )
+    run.manifest.update(CONDITIONS)
     html = render(Evidence(run, judge(run, PROFILE), PageWords(language)), "directory")
     page, golden = without_weight(html), HERE / f"report-{language}.html"
     if update_golden:

@@ -19,19 +19,26 @@ SYMBOLS = {
     "not_applicable": "·",
     "unknown": "?",
 }
-_CARDS = 4
-# One number of each kind, in the order in which a reader asks for them.
+# One number of each kind, in the order in which a reader asks for them: the metrics whose limit is
+# taken, and what is shown without a limit on any of them.
 _KINDS = (
-    ("ttft_s", "ttft_from_send_s"),
-    ("tpot_s", "itl_s", "e2e_s"),
-    ("goodput_fraction", "goodput_rps", "output_tps", "request_rps", "total_tps"),
-    ("error_rate", "availability", "timeout_rate"),
-)
-_UNLIMITED = (
-    ("ttft_s", "p99"),
-    ("tpot_s", "p99"),
-    ("output_tps", "value"),
-    ("error_rate", "value"),
+    (("ttft_s", "ttft_from_send_s"), ("ttft_s", "p99")),
+    (("tpot_s", "itl_s", "e2e_s", "normalized_latency_s"), ("tpot_s", "p99")),
+    (
+        (
+            "goodput_fraction",
+            "goodput_rps",
+            "goodput_tps",
+            "output_tps",
+            "total_tps",
+            "request_rps",
+        ),
+        ("output_tps", "value"),
+    ),
+    (
+        ("error_rate", "availability", "request_availability", "timeout_rate"),
+        ("error_rate", "value"),
+    ),
 )
 _ORDER = {"fail": 0, "undecided": 1, "pass": 2, "not_applicable": 3}
 
@@ -107,17 +114,15 @@ def _rule(evidence: Evidence, rule: Mapping[str, Any]) -> str:
 
 
 def _cards(evidence: Evidence) -> list[Card]:
-    """One limit of each kind, a failed one first; then other limits; then what was measured."""
+    """One number of each kind: a limit, a failed one first, else what was measured."""
     targets = [limit for limit in evidence.limits if limit["level"] == "target"]
     limits = sorted(targets, key=lambda limit: _ORDER[limit["result"]])
-    chosen: list[Mapping[str, Any]] = []
-    for kind in _KINDS:
-        chosen += [limit for limit in limits if limit["metric"] in kind][:1]
-    chosen += [limit for limit in limits if limit not in chosen]
-    cards = [_limit_card(evidence, limit) for limit in chosen[:_CARDS]]
-    limited = {limit["metric"] for limit in chosen}
-    free = [pair for pair in _UNLIMITED if pair[0] not in limited]
-    return cards + [_plain_card(evidence, *pair) for pair in free][: _CARDS - len(cards)]
+    cards = []
+    for metrics, default in _KINDS:
+        found = [limit for limit in limits if limit["metric"] in metrics]
+        card = _limit_card(evidence, found[0]) if found else _plain_card(evidence, *default)
+        cards.append(card)
+    return cards
 
 
 def _limit_card(evidence: Evidence, limit: Mapping[str, Any]) -> Card:
@@ -161,24 +166,42 @@ def _facts(evidence: Evidence) -> list[tuple[str, str]]:
     """What ran against what, in the fewest lines; the conditions section has the rest."""
     manifest, words = evidence.run.manifest, evidence.words
     target, server = manifest.get("target") or {}, manifest.get("server") or {}
-    load, workload = manifest.get("load") or {}, manifest.get("workload") or {}
-    served = " ".join(str(server[key]) for key in ("family", "version") if server.get(key))
-    concurrency = load.get("concurrency")
-    loop = words("band.closed_loop", n=concurrency) if concurrency else words("band.open_loop")
-    start, end = evidence.window
-    window = evidence.summary["window"]
+    kind = server.get("server") or {}
+    start, end = (clock(edge) for edge in evidence.window)
+    rule = evidence.summary["window"]["rule"]
     facts = (
         ("model", target.get("model")),
-        ("target", target.get("base_url")),
-        ("server", served),
-        ("workload", workload.get("name") or workload.get("source")),
-        ("load", loop),
+        ("target", target.get("url")),
+        ("server", " ".join(str(kind[key]) for key in ("title", "version") if kind.get(key))),
+        ("workload", _workload(evidence, manifest.get("workload") or {})),
+        ("load", _load(evidence, manifest)),
         ("profile", evidence.profile_title),
         ("when", _instant(manifest.get("created_utc"))),
         ("length", clock(evidence.duration_s)),
-        ("window", words(f"band.window_{window['rule']}", start=clock(start), end=clock(end))),
+        ("window", words(f"band.window_{rule}", start=start, end=end)),
     )
     return [(words(f"band.{name}"), str(fact)) for name, fact in facts if fact]
+
+
+def _workload(evidence: Evidence, workload: Mapping[str, Any]) -> str:
+    """The recipe's title in the page's language, else its name; and how many requests."""
+    title = evidence.own((workload.get("resolved") or {}).get("title"))
+    named = title or str(workload.get("recipe") or "")
+    requests = workload.get("requests")
+    if not named or requests is None:
+        return named
+    return evidence.words("band.requests", name=named, n=count(requests))
+
+
+def _load(evidence: Evidence, manifest: Mapping[str, Any]) -> str:
+    """Closed loop with its slots, or open loop with what it offers; empty where not recorded."""
+    pace = (manifest.get("load") or {}).get("pace") or {}
+    if pace.get("concurrency"):
+        return evidence.words("band.closed_loop", n=count(pace["concurrency"]))
+    offered = (manifest.get("workload") or {}).get("offered_rps")
+    if offered is None:
+        return ""
+    return evidence.words("band.open_loop", rate=evidence.show("offered_rps", offered))
 
 
 def _instant(created_utc: str | None) -> str:

@@ -41,8 +41,9 @@
     root.dataset.figures = "drawn";
   };
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => plots.forEach((plot) => draw(plot)));
-  addEventListener("beforeprint", () => plots.forEach((plot) => draw(plot, 660)));
-  addEventListener("afterprint", () => plots.forEach((plot) => draw(plot)));
+  const unfold = (open) => document.querySelectorAll(".folded").forEach((part) => (part.open = open));
+  addEventListener("beforeprint", () => { unfold(true); plots.forEach((plot) => draw(plot, 660)); });
+  addEventListener("afterprint", () => { unfold(false); plots.forEach((plot) => draw(plot)); });
 
   // A link with data-focus brings one row of the figure it points to into view.
   document.addEventListener("click", (event) => {

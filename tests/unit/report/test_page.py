@@ -166,7 +166,7 @@ def test_text_from_outside_stays_text(evidence_of: Callable[..., Evidence]) -> N
 
     def poison(run: Any) -> None:
         run.manifest["target"]["model"] = HOSTILE
-        run.manifest["workload"]["name"] = HOSTILE
+        run.manifest["workload"]["recipe"] = HOSTILE
         run.manifest["load"][HOSTILE] = HOSTILE
         frame = run.requests
         frame["error_text"] = HOSTILE

@@ -36,12 +36,16 @@ SHARED = {
     "limits.of_level",
     "cache.group",
     "band.interval",
+    "compare.basis_none",
+    "compare.first",
+    "compare.p",
 }
 # Groups whose names come from tables of other rooms, or from plotly.
 OUTSIDE = (
     "band.window_",
     "because.",
     "comparability.",
+    "compare.basis_",
     "limits.level_",
     "plotly.",
     "result.",
