@@ -13,7 +13,8 @@ Sources
     correlated batches the factor (1 + r) / (1 - r) for lag-1 correlation r of the batch means:
                        Tafazzoli, Steiger & Wilson, "N-Skart", IEEE Trans. Autom. Control 56 (2011).
     ratio of sums      Cochran, "Sampling Techniques" (1977), §6.3, linearised over batches.
-    steady window      MSER-5: White, Simulation 69 (1997); Spratt (1998); at most half is cut.
+    steady window      MSER-5: White, Simulation 69 (1997); Spratt (1998); at most half is cut, and
+                       only a transient (see `mser5`).
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ FEW_BATCHES = 10
 _MAX_LAG_CORRELATION = 0.9
 _MSER_BATCH = 5
 _MSER_MIN_BATCHES = 8
+_TRANSIENT_ERRORS = 3.0
 _QUANTILE_SCALE = 10**6
 _MAX_ADVICE = 10**9
 
@@ -271,7 +273,9 @@ def mser5(series: Floats) -> int:
     """How many leading values of a series to cut as warm-up (MSER-5); 0 for fewer than 40 values.
 
     The cut d, a multiple of 5 up to half the series, with the least sum of squares about the mean
-    of what remains divided by the square of how many batches remain.
+    of what remains divided by the square of how many batches remain.  A series without a transient
+    has its minimum anywhere, so what would be cut must also differ from what remains, by three
+    standard errors of their means; else nothing is cut.
     """
     batches = len(series) // _MSER_BATCH
     if batches < _MSER_MIN_BATCHES:
@@ -282,4 +286,10 @@ def mser5(series: Floats) -> int:
     total, squares = np.cumsum(tail), np.cumsum(tail**2)
     spread = np.maximum(squares - total**2 / count, 0.0)
     score = (spread / count**2)[::-1]
-    return int(np.argmin(score[: batches // 2 + 1])) * _MSER_BATCH
+    cut = int(np.argmin(score[: batches // 2 + 1]))
+    if not cut:
+        return 0
+    rest = means[cut:]
+    error = float(rest.std(ddof=1)) * math.sqrt(1 / cut + 1 / len(rest))
+    differs = abs(float(means[:cut].mean() - rest.mean())) > _TRANSIENT_ERRORS * error
+    return cut * _MSER_BATCH if differs else 0
