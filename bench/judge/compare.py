@@ -19,6 +19,7 @@ from bench.judge.compare_likeness import Unlike, conditions, is_open_loop, plan_
 from bench.judge.compare_pairs import Pair, pairs_of
 from bench.judge.compare_samples import Slice, sample_of, slice_of
 from bench.judge.compare_stats import (
+    Basis,
     Change,
     Difference,
     Scale,
@@ -210,6 +211,10 @@ def samples_of(compared: Compared, slices: Sequence[Slice]) -> list[Sample | Non
     return [sample_of(found, compared.metric, q) for found in slices]
 
 
+_NIGHTS_DIFFER = Text(
+    "各夜之间的波动太大：需要更多的夜次，或更安静的机器。",
+    "nights differ by too much: it takes more of them, or a quieter machine",
+)
 _UNKNOWN = Difference(math.nan, math.nan)
 _ABSENT = Text("两侧都没有该值。", "neither side has it")
 _FAILED = Text(
@@ -230,8 +235,10 @@ def _why_unknown(found: Difference, samples: Sequence[Sample], scale: Scale) -> 
 
 
 def _advice(row: Row, effect: float) -> Text:
-    """About how many runs on each side would settle it, if the difference stays as it is."""
+    """What would settle it, if the difference stays as it is."""
     found = row.found
+    if found.basis is Basis.NIGHTS:
+        return _NIGHTS_DIFFER
     half, distance = (found.high - found.low) / 2, abs(found.change)
     room = distance if distance >= effect else effect - distance
     factor = (half / room) ** 2 if room > 0 else math.inf
