@@ -6,11 +6,13 @@ Both are C, run on loopback, and are no part of the project.
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -20,6 +22,20 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = ROOT.parent / "shared" / "instruments"
 _LIMITC = re.compile(r"us-cpu/token (?P<cpu_us>[\d.]+) .*ttft p50/90/99/99.9 (?P<ttft_ms>.+)")
+
+_PEAK = "BENCH_PEAK_FILE"
+_MAIN = f"""
+import atexit, os, re
+from pathlib import Path
+
+def tell():
+    status = Path("/proc/self/status").read_text()  # ru_maxrss would begin with the parent's
+    Path(os.environ["{_PEAK}"]).write_text(re.search(r"VmHWM:\\s+(\\d+)", status)[1])
+
+atexit.register(tell)
+from bench.cli import main
+main()
+"""
 
 
 class Unavailable(Exception):
@@ -162,15 +178,28 @@ def stopped(process: subprocess.Popen[bytes]) -> Iterator[None]:
         process.wait(10)
 
 
-def bench(*words: str) -> None:
-    """Run the `bench` of this interpreter; its own output goes to stderr.
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What a `bench` process took, its children apart."""
 
-    Exit codes that tell of a verdict are no error here.
-    """
-    command = [sys.executable, "-c", "from bench.cli import main; main()", *words]
-    done = subprocess.run(command, check=False, capture_output=True, text=True)
-    if done.returncode not in (0, 3, 4):
-        raise RuntimeError(f"bench {' '.join(words)} ended with {done.returncode}:\n{done.stderr}")
+    wall_s: float
+    peak_bytes: int
+
+
+def bench(*words: str) -> Cost:
+    """Run the `bench` of this interpreter.  Exit codes that tell of a verdict are no error."""
+    with tempfile.NamedTemporaryFile("r") as peak:
+        begin_s = time.monotonic()
+        done = subprocess.run(
+            [sys.executable, "-c", _MAIN, *words],
+            check=False, capture_output=True, text=True, env={**os.environ, _PEAK: peak.name},
+        )  # fmt: skip
+        wall_s = time.monotonic() - begin_s
+        if done.returncode not in (0, 3, 4):
+            raise RuntimeError(
+                f"bench {' '.join(words)} ended with {done.returncode}:\n{done.stderr}"
+            )
+        return Cost(wall_s, int(peak.read()) * 1024)
 
 
 def free_port() -> int:
