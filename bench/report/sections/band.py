@@ -51,7 +51,7 @@ class Card:
     value: str
     limit: str
     interval: str
-    tone: str = ""
+    tone: str = "none"
     symbol: str = ""
     note: str = ""
 
