@@ -11,7 +11,6 @@ from typing import Any
 from bench.accept.beside import Alerts, Health, Poller, health_url, tls_of
 from bench.accept.folder import AcceptanceFolder
 from bench.accept.hooks import Outage
-from bench.accept.plan import PEAK
 from bench.accept.scenario import recipe_of
 from bench.accept.search import Point, bracket, next_rate
 from bench.accept.settings import Settings, Side
@@ -19,7 +18,7 @@ from bench.conduct.preflight import Ready
 from bench.conduct.run import Order, Watch, conduct
 from bench.conduct.tally import Totals
 from bench.errors import ConfigError
-from bench.judge.checklist import Checklist, Scenario
+from bench.judge.checklist import PEAK, Checklist, Scenario
 from bench.judge.judgement import judge
 from bench.judge.profile import Profile, load_profile
 from bench.model import Target, Timeouts
@@ -28,6 +27,7 @@ from bench.servers.findings import ProbeResult
 from bench.servers.scrape import ScrapeTarget
 from bench.workload.recipe import Recipe, request_fields, request_headers
 
+DEFAULT_START_RPS = 1.0
 _BREAK_AT = 1 / 3
 _BROKEN_FOR = 1 / 4
 
@@ -119,10 +119,11 @@ class Loader:
 
     def _search(self, name: str, scenario: Scenario, record: Record) -> None:
         settings = self.load.settings.search
+        start_rps = settings.start_rps or self._baseline_rps()
         points = record["observed"].setdefault("points", [])
         while True:
-            known = [Point(p["rate_rps"], p["held"], p["lost"]) for p in points]
-            rate = next_rate(known, settings.start_rps, settings.tolerance_fraction, scenario.runs)
+            known = [Point(p["rate_rps"], p["held"]) for p in points]
+            rate = next_rate(known, start_rps, settings.tolerance_fraction, scenario.runs)
             if rate is None:
                 return
             recipe = self._recipe(name, scenario, rate)
@@ -139,14 +140,13 @@ class Loader:
         judged = judge(open_run(run), profile)
         metrics, wanted = judged.summary["metrics"], profile.good.attainment
         good = metrics["goodput_fraction"]
-        low, high = good["low"] or 0.0, good["high"] or 0.0
+        value = good["value"] or 0.0
         return {
             "rate_rps": rate_rps,
-            "held": judged.verdict["valid"] and low >= wanted,
-            "lost": judged.verdict["valid"] and high < wanted,
-            "attainment": good["value"],
-            "low": low,
-            "high": high,
+            "held": judged.verdict["valid"] and value >= wanted,
+            "attainment": value,
+            "low": good["low"] or 0.0,
+            "high": good["high"] or 0.0,
             "wanted": wanted,
             "request_rps": metrics["request_rps"]["value"],
         }
@@ -219,10 +219,19 @@ class Loader:
     def _peak(self) -> float:
         record = self.load.folder.records().get(f"scenario:{PEAK}", {})
         points = (record.get("observed") or {}).get("points", ())
-        low, _ = bracket([Point(p["rate_rps"], p["held"], p["lost"]) for p in points])
+        low, _ = bracket([Point(p["rate_rps"], p["held"]) for p in points])
         if low is None:
             raise NotPossible("peak")
         return low
+
+    def _baseline_rps(self) -> float:
+        """What the baseline's closed loop reached is a rate to begin a search at."""
+        record = self.load.folder.records().get("scenario:baseline", {})
+        if not record.get("runs"):
+            return DEFAULT_START_RPS
+        run = open_run(self.load.folder.path / record["runs"][-1])
+        value = judge(run).summary["metrics"]["request_rps"]["value"]
+        return value or DEFAULT_START_RPS
 
     def _health(self) -> Health | None:
         load = self.load

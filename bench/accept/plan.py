@@ -12,12 +12,10 @@ from bench.accept.checks import CHECKS
 from bench.accept.checks.check import Check, Parameters
 from bench.accept.settings import Settings
 from bench.errors import ConfigError
-from bench.judge.checklist import BASES, Basis, Checklist, Item, Part, Way
+from bench.judge.checklist import BASES, PEAK, Basis, Checklist, Item, Part, Way
 from bench.judge.metric import Text
 from bench.judge.profile import Limit
 from bench.yamlfile import explain, nearest
-
-PEAK = "peak"
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,9 +109,5 @@ def _activities(checklist: Checklist, questions: Sequence[Question]) -> dict[str
     calm = [f"scenario:{name}" for name, s in scenarios.items() if s.kind != "outage"]
     outages = [f"scenario:{name}" for name, s in scenarios.items() if s.kind == "outage"]
     probes = sorted(key for key in serves if key.startswith("probe:"))
-    order = [*probes, *_peak_first(calm), *outages, "hook:start"]
+    order = [*probes, *calm, *outages, "hook:start"]
     return {key: serves[key] for key in order if key in serves}
-
-
-def _peak_first(keys: Sequence[str]) -> list[str]:
-    return sorted(keys, key=lambda key: key != f"scenario:{PEAK}")

@@ -17,19 +17,14 @@ _FLOOR = 1 / 64
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One run at a rate.  `held`: the whole interval of the attainment is on the good side;
-    `lost`: on the bad side; with neither the run was too short to tell, or not valid."""
+    """One run at a rate.  `held`: the run is valid and its attainment reaches the wanted one."""
 
     rate_rps: float
     held: bool
-    lost: bool
 
 
 def bracket(points: Sequence[Point]) -> tuple[float | None, float | None]:
-    """The highest rate that held below every one that did not, and the lowest that did not.
-
-    A rate that could not be told counts as not held: a peak has to be shown.
-    """
+    """The highest rate that held below every one that did not, and the lowest that did not."""
     not_held = [point.rate_rps for point in points if not point.held]
     above = min(not_held, default=None)
     held = [p.rate_rps for p in points if p.held and (above is None or p.rate_rps < above)]

@@ -69,7 +69,9 @@ class Pair(StrictModel):
 class Search(StrictModel):
     """Where the rate search begins and how finely it ends."""
 
-    start_rps: Positive = 1.0
+    start_rps: Positive | None = Field(
+        default=None, description="What the baseline reached, where there is one; else 1."
+    )
     tolerance_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.1
 
 

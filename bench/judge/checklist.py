@@ -34,6 +34,9 @@ class Basis(StrEnum):
     ATTESTED = "attested"
 
 
+PEAK = "peak"
+"""The name of the scenario that finds the rate which `rate_of_peak` takes a share of."""
+
 BASES: dict[str, Basis] = {
     "M": Basis.MEASURED,
     "S": Basis.SCRAPED,
@@ -88,7 +91,7 @@ class Way(StrictModel):
 class Part(StrictModel):
     """One condition of an item's criterion."""
 
-    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+    name: Annotated[str, Field(alias="part", pattern=r"^[a-z][a-z0-9_]*$")]
     criterion: Words
     by: Annotated[tuple[Way, ...], Field(min_length=1)]
 
@@ -131,8 +134,10 @@ class Checklist(StrictModel):
         twice = sorted({id_ for id_ in ids if ids.count(id_) > 1})
         if twice:
             raise ValueError(f"item {twice[0]} is given twice")
-        if any(s.rate_of_peak for s in self.scenarios.values()) and "peak" not in self.scenarios:
-            raise ValueError("rate_of_peak needs a scenario named peak")
+        names = list(self.scenarios)
+        for name, scenario in self.scenarios.items():
+            if scenario.rate_of_peak and PEAK not in names[: names.index(name)]:
+                raise ValueError(f"scenario {name}: rate_of_peak needs a scenario {PEAK} before it")
         return self
 
     def ways(self) -> Iterator[tuple[Item, Part, Way]]:

@@ -17,20 +17,24 @@ from bench.judge.verdict import Result
 
 def points_of(observed: Mapping[str, Any]) -> list[Point]:
     """The points of a search as its record holds them."""
-    return [Point(p["rate_rps"], p["held"], p["lost"]) for p in observed["points"]]
+    return [Point(p["rate_rps"], p["held"]) for p in observed["points"]]
 
 
 def peak_found(asked: Asked, wanted: OnScenario) -> Finding:
-    """The highest rate shown to hold, with the lowest that was not as its upper end."""
+    """The highest rate that held, with the lowest that did not as its upper end."""
     record = asked.facts.record(f"scenario:{wanted.scenario}")
     low, high = bracket(points_of(record["observed"]))
     runs = tuple(record["runs"])
     if low is None:
-        raise missing("too_short", why="no rate was shown to hold the attainment")
+        raise missing("too_short", why="no rate held the attainment")
     closed = high is not None
+    best = next(p for p in record["observed"]["points"] if p["rate_rps"] == low)
+    attained = f"{best['attainment']:.1%} [{best['low']:.1%}, {best['high']:.1%}]"
     text = Text(
-        f"{len(runs)} 次运行。" + ("" if closed else "未达到上限：增加搜索次数。"),
-        f"{len(runs)} runs." + ("" if closed else " The end was not reached: allow more runs."),
+        f"{len(runs)} 次运行；该速率下达标率 {attained}，要求 {best['wanted']:.0%}。"
+        + ("" if closed else "未达到上限：增加搜索次数。"),
+        f"{len(runs)} runs; attainment there {attained}, wanted {best['wanted']:.0%}."
+        + ("" if closed else " The end was not reached: allow more runs."),
     )
     result = Result.PASS if closed else Result.UNDECIDED
     upper = high if closed else float("inf")
