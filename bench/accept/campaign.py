@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from bench.accept import probes
+from bench.accept.acceptance import SERVER
 from bench.accept.folder import AcceptanceFolder
 from bench.accept.hooks import launch_hook, run_hook
 from bench.accept.hostile import load_hostile, try_hostile
@@ -70,6 +71,15 @@ def conduct_plan(
     load = Load(plan.checklist, settings, folder, means.target, found, scale,
                 workers=means.workers, transport=means.transport, family=means.family,
                 metrics_url=means.metrics_url, scrapes=scrapes, command=means.command)  # fmt: skip
+    folder.keep({
+        "key": SERVER,
+        "state": "done",
+        "observed": {
+            "family": found.server.family,
+            "version": found.server.version,
+            "model": found.model,
+        },
+    })  # fmt: skip
     loader = Loader(load, progress)
     records = folder.records()
     for position, (key, serves) in enumerate(plan.activities.items(), 1):

@@ -18,6 +18,7 @@ VERBS: dict[str, str] = {
     "compare": "Compare runs: better, worse, the same, or undecided.",
     "nightly": "Repeat a workload every night and say which night changed what.",
     "export": "Write a run's requests as CSV, JSON lines or Parquet.",
+    "accept": "Accept a deployment by a checklist: measured, scraped, imported, attested.",
     "probe": "Find out what an endpoint is and can do.",
     "selftest": "Measure how exact this machine is as a client.",
     "trace": "Inspect, convert and synthesise workload traces.",

@@ -164,7 +164,7 @@ def command(url: str, as_json: bool, **options: Any) -> None:
         sampling=request_fields(recipe, os.environ),
         profile=profile.model_dump(mode="json") if profile else None,
         workers=workers,
-        transport=_transport(options["transport"]),
+        transport=transport_of(options["transport"]),
         family=options["family"],
         metrics_url=options["metrics_url"],
         scrape_interval_s=options["scrape_interval"],
@@ -228,7 +228,8 @@ def worker_count(wanted: str) -> int:
     return int(wanted)
 
 
-def _transport(wanted: str) -> str:
+def transport_of(wanted: str) -> str:
+    """The transport that `--transport` asks for; raises UsageError where it needs Linux."""
     linux = sys.platform == "linux"
     if wanted == "wire" and not linux:
         raise UsageError("--transport wire needs Linux", "use --transport portable")
