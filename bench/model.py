@@ -19,6 +19,10 @@ Prompt = str | list[int] | list[Message]
 """What a turn sends: text, token ids, or chat messages."""
 
 
+MESSAGE_ENDPOINTS = frozenset({"chat", "responses"})
+"""Endpoints that take messages; the others take one text, and `completions` token ids too."""
+
+
 class Outcome(StrEnum):
     """Where a planned request ended.  planned = ok + failed + dropped + aborted."""
 
@@ -157,7 +161,8 @@ class Exchange:
 
     `arrival_ns[i]` is when the kernel received the bytes that completed token event i, and
     `tokens[i]` how many output tokens that event carried.  `first_low_ns` is the latest instant at
-    which the first token was known not to have arrived yet.
+    which the first token was known not to have arrived yet.  `server_*` is what the server says of
+    this request in its answer: before its first step, its prefill, its decoding, the mean batch.
     """
 
     index: int
@@ -198,6 +203,10 @@ class Exchange:
     request_bytes: int = 0
     rtt_s: float | None = None
     retransmits: int | None = None
+    server_queue_s: float | None = None
+    server_prefill_s: float | None = None
+    server_decode_s: float | None = None
+    server_batch_mean: float | None = None
     arrival_ns: array[int] = field(default_factory=lambda: array("q"))
     tokens: array[int] = field(default_factory=lambda: array("i"))
 

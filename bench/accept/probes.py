@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from bench.errors import TargetError
-from bench.load.dialects.openai import PATHS, encode
+from bench.load.dialects.table import dialect_named, path_of
 from bench.model import RequestStyle, Target, Turn
 from bench.servers.client import GENERATE_S, ControlClient, Reply
 from bench.servers.findings import ProbeResult
@@ -114,8 +114,9 @@ async def post_chat(
 ) -> Reply:
     """One short answer, whole.  Raises TargetError where there is none."""
     turn = Turn(0, None, None, None, output_tokens)
-    body = encode(target.endpoint, model, prompt, turn, _PLAIN, {"temperature": 0})
-    return await client.post(PATHS[target.endpoint], body, GENERATE_S)
+    dialect = dialect_named(target.endpoint)
+    body = dialect.encode(model, prompt, turn, _PLAIN, {"temperature": 0})
+    return await client.post(path_of(dialect, model), body, GENERATE_S)
 
 
 async def _status(

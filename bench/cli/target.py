@@ -24,10 +24,13 @@ _OPTIONS = (
     click.option("-m", "--model", default="", help="Model name. Default: the only one served."),
     click.option(
         "--endpoint",
-        type=click.Choice(["chat", "completions"]),
+        type=click.Choice(
+            ["chat", "completions", "responses", "tgi", "infer", "triton", "generate"]
+        ),
         default="chat",
         show_default=True,
-        help="API to use.",
+        help="API to use: OpenAI's three; TGI's /generate_stream; MindIE's /infer; Triton's "
+        "generate_stream; vLLM's first /generate.",
     ),
     click.option(
         "--api-key-env",

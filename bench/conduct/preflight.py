@@ -12,7 +12,7 @@ import numpy as np
 
 from bench.errors import TargetError, UsageError
 from bench.load.pace import Pace
-from bench.model import Target
+from bench.model import MESSAGE_ENDPOINTS, Target
 from bench.servers.client import ControlClient
 from bench.servers.families import family_named
 from bench.servers.findings import ProbeResult
@@ -146,7 +146,8 @@ async def _vocabulary(
         async def chat(messages: object) -> int:
             return await count_chat(client, family, target.model, messages)  # type: ignore[arg-type]
 
-        measured = await measured_vocabulary(ids, chat if recipe.endpoint == "chat" else None)
+        takes_messages = recipe.endpoint in MESSAGE_ENDPOINTS
+        measured = await measured_vocabulary(ids, chat if takes_messages else None)
     return token_id_vocabulary(measured) if method is LengthMethod.TOKEN_IDS else measured
 
 

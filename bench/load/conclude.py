@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from statistics import fmean
 
 from bench.load.dialects.account import TokenAccount
-from bench.load.dialects.openai import Answer
+from bench.load.dialects.answer import Answer
 from bench.load.flight import Flight, printable
-from bench.load.sse import StrayText, last_payload
+from bench.load.sse import StrayText
 from bench.model import Exchange, Outcome
 
 UNCERTAIN_NS = 1_000_000
@@ -37,7 +38,7 @@ def _judge_stream(flight: Flight) -> None:
     answer, tail = flight.answer, flight.rest()
     well_formed = answer.malformed is None
     try:
-        payload = None if b"data:".startswith(tail) else last_payload(tail)
+        payload = None if b"data:".startswith(tail) else flight.dialect.framing.last(tail)
     except StrayText as stray:
         flight.fail("error_in_answer", printable(stray.text))
     else:
@@ -125,6 +126,10 @@ def _exchange(flight: Flight, account: TokenAccount) -> Exchange:
         request_bytes=len(flight.request),
         rtt_s=None if flight.rtt_ns is None else flight.rtt_ns / 1e9,
         retransmits=flight.retransmits,
+        server_queue_s=answer.queue_s,
+        server_prefill_s=answer.prefill_s,
+        server_decode_s=answer.decode_s,
+        server_batch_mean=fmean(answer.batch_sizes) if answer.batch_sizes else None,
         arrival_ns=arrival,
         tokens=account.tokens,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+from bench.load.dialects.answer import Dialect
 from bench.load.flight import Flight
 from bench.model import Message, Prompt, Session, Turn
 
@@ -48,10 +49,10 @@ class Conversation:
         while self.next_turn < len(self.session.turns):
             yield self.take_flight()
 
-    def render(self, prompt: Prompt, render: Render, request_id: str) -> None:
+    def render(self, prompt: Prompt, render: Render, request_id: str, dialect: Dialect) -> None:
         """Makes the next turn ready to be sent; `prompt` is its own part of the content."""
         turn = self.session.turns[self.next_turn]
-        flight = Flight(turn, self.session.id, self.next_turn, request_id)
+        flight = Flight(turn, self.session.id, self.next_turn, request_id, dialect)
         if self.history is not None:
             flight.answer.text = []
             prompt = self._said(turn, prompt)

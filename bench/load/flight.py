@@ -8,9 +8,9 @@ from __future__ import annotations
 import zlib
 from array import array
 
-from bench.load.dialects.openai import Answer
+from bench.load.dialects.answer import Answer, Dialect
+from bench.load.dialects.table import CHAT
 from bench.load.errors import is_error_class
-from bench.load.sse import LINE_END, split_events
 from bench.model import Timeouts, Turn
 
 LARGEST_BYTES = 64 * 2**20
@@ -43,6 +43,7 @@ class Flight:
         "connect_ns",
         "connection_requests",
         "content_type",
+        "dialect",
         "done_ns",
         "encoding",
         "error_class",
@@ -78,7 +79,15 @@ class Flight:
         "worker",
     )
 
-    def __init__(self, turn: Turn, session: int, turn_number: int, request_id: str) -> None:
+    def __init__(
+        self,
+        turn: Turn,
+        session: int,
+        turn_number: int,
+        request_id: str,
+        dialect: Dialect = CHAT,
+    ) -> None:
+        self.dialect = dialect
         self.turn = turn
         self.session = session
         self.turn_number = turn_number
@@ -99,7 +108,7 @@ class Flight:
         self.content_type = b""
         self.encoding = b""
         self.retry_after: bytes | None = None
-        self.streamed = False
+        self.streamed = dialect.framing.streamed(b"")
         self.framed = False
         self.head_complete = False
         self.complete = False
@@ -118,7 +127,7 @@ class Flight:
         self.error_class: str | None = None
         self.error_text: str | None = None
         self.aborted = False
-        self.answer = Answer()
+        self.answer = Answer(dialect)
         self._tail: list[bytes] = []
         self._tail_bytes = 0
         self._spoilt = False
@@ -137,7 +146,7 @@ class Flight:
         name = name.lower()
         if name == b"content-type":
             self.content_type = value.lower()
-            self.streamed = value[:17].lower() == b"text/event-stream"
+            self.streamed = self.dialect.framing.streamed(self.content_type)
         elif name == b"content-encoding":
             self.encoding = value.lower().replace(b"identity", b"")
         elif name == b"retry-after":
@@ -180,11 +189,11 @@ class Flight:
         if not self.pieces or self.status != 200 or not self.streamed:
             return
         pieces = self._inflated(self.pieces) if self.encoding else self.pieces
-        fresh = b"".join(pieces)
+        fresh, framing = b"".join(pieces), self.dialect.framing
         self.body_bytes += len(fresh)
         if self._spoilt:
             pass
-        elif LINE_END.search(fresh) or (self._tail and self._tail[-1].endswith(b"\r")):
+        elif framing.end.search(fresh) or (self._tail and self._tail[-1].endswith(b"\r")):
             self._split(b"".join((*self._tail, fresh)), pieces)
         elif fresh:  # a part of one long event: looked at when its end is there
             self._tail.append(fresh)
@@ -195,7 +204,7 @@ class Flight:
 
     def _split(self, buffer: bytes, pieces: list[bytes]) -> None:
         """Feeds the events that are complete in `buffer`, which is the tail and `pieces`."""
-        payloads, ends, consumed, stray = split_events(buffer)
+        payloads, ends, consumed, stray = self.dialect.framing.split(buffer)
         reads = self._completing_reads(ends, pieces)
         self.answer.feed(payloads, reads, self.times_ns, self.lows_ns)
         rest = buffer[consumed:]

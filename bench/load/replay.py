@@ -13,6 +13,8 @@ from typing import Protocol
 
 from bench.load.conclude import conclude, unsent
 from bench.load.conversation import Conversation, Render
+from bench.load.dialects.answer import Dialect
+from bench.load.dialects.table import CHAT
 from bench.load.flight import Flight
 from bench.load.pace import SLOT_STEP_S, Counters, Pace
 from bench.model import Exchange, Outcome, Session, Workload
@@ -46,7 +48,9 @@ class Replay:
         *,
         run_tag: str,
         worker: int = 0,
+        dialect: Dialect = CHAT,
     ) -> None:
+        self._dialect = dialect
         self._workload = workload
         self._sessions: Iterator[Session] = workload.sessions()
         self._pace = pace
@@ -250,7 +254,8 @@ class Replay:
         turn = conversation.turn
         assert turn is not None
         prompt = self._workload.prompt(turn)
-        conversation.render(prompt, self._render, f"{self._run_tag}-{turn.index}")
+        request_id = f"{self._run_tag}-{turn.index}"
+        conversation.render(prompt, self._render, request_id, self._dialect)
 
     def _send(self, conversation: Conversation, due_ns: int) -> None:
         if conversation.flight is None:

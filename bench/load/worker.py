@@ -23,7 +23,7 @@ from typing import Any, Protocol
 from bench.address import parse_origin
 from bench.errors import BenchError
 from bench.load import http1
-from bench.load.dialects import openai
+from bench.load.dialects.table import dialect_named, path_of
 from bench.load.pace import Counters, Pace
 from bench.load.portable import Portable
 from bench.load.replay import Replay, Sink
@@ -95,7 +95,8 @@ class _Worker:
         self._pipe = pipe
         self._sink = job.sink.open(job.worker)
         self._origin = parse_origin(job.target.base_url)
-        self._path = openai.PATHS[job.target.endpoint]
+        self._dialect = dialect_named(job.target.endpoint)
+        self._path = path_of(self._dialect, job.target.model)
         self._head = http1.request_head(self._origin, self._path, job.target.headers)
         render = self._render_wire if job.transport == "wire" else self._render_body
         self._replay = Replay(
@@ -105,6 +106,7 @@ class _Worker:
             self._sink,
             run_tag=job.run_tag,
             worker=job.worker,
+            dialect=self._dialect,
         )
         self._started = asyncio.Event()
         self._start_ns = 0
@@ -113,9 +115,7 @@ class _Worker:
 
     def _render_body(self, turn: Turn, prompt: Prompt, request_id: str) -> bytes:
         job = self._job
-        return openai.encode(
-            job.target.endpoint, job.target.model, prompt, turn, job.style, job.sampling
-        )
+        return self._dialect.encode(job.target.model, prompt, turn, job.style, job.sampling)
 
     def _render_wire(self, turn: Turn, prompt: Prompt, request_id: str) -> bytes:
         return http1.request(self._head, request_id, self._render_body(turn, prompt, request_id))

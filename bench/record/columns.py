@@ -2,6 +2,7 @@
 
 History of the schema:
     1  first version.
+    2  server_queue_s, server_prefill_s, server_decode_s, server_batch_mean.
 
 A later version only adds nullable columns, so that parts of older ones are read.
 
@@ -19,7 +20,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 def _always(name: str, kind: pa.DataType) -> pa.Field:
@@ -67,6 +68,10 @@ REQUESTS = pa.schema(
         _always("request_bytes", pa.int64()),
         ("rtt_s", pa.float32()),
         ("retransmits", pa.int32()),
+        ("server_queue_s", pa.float64()),
+        ("server_prefill_s", pa.float64()),
+        ("server_decode_s", pa.float64()),
+        ("server_batch_mean", pa.float64()),
         _always("arrival_delta_ns", pa.list_(pa.int64())),
         _always("tokens", pa.list_(pa.int32())),
     ],

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from bench.model import TokenMethod
 from bench.servers.family import Family, ResolvedSeries
 from bench.servers.shape import StreamShape
 
@@ -71,7 +72,7 @@ def stream_gaps(shape: StreamShape | None, family: Family) -> list[Gap]:
     if shape is None:
         return [Gap("stream", "TTFT and ITL can't be measured", "the server did not stream")]
     gaps = []
-    if shape.usage_place is None:
+    if shape.token_method is TokenMethod.EVENTS:
         effect = "token counts are counts of events, which may hold several tokens"
         gaps.append(Gap("usage", effect, "the server sends no usage in a stream"))
     if not (shape.token_ids or shape.continuous_usage):

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from bench.errors import TargetError
-from bench.model import RequestStyle, Target, TokenMethod
+from bench.model import MESSAGE_ENDPOINTS, RequestStyle, Target, TokenMethod
 from bench.servers.client import ControlClient
 from bench.servers.deep import REQUESTS, Closer, look_closer
 from bench.servers.families import family_by_headers, family_named
@@ -80,7 +80,7 @@ async def _tokenized(
     """The probe's prompt as token ids, and its length on this endpoint, as the tokenizer tells."""
     try:
         ids = await tokenize(client, family, target.model, _PROMPT)
-        if target.endpoint == "completions":
+        if target.endpoint not in MESSAGE_ENDPOINTS:
             return ids, len(ids)
         messages = [{"role": "user", "content": _PROMPT}]
         return ids, await count_chat(client, family, target.model, messages)
@@ -197,7 +197,7 @@ def _tokenizer_is_right(seen: _Seen) -> bool:
     stated = shape.prompt_tokens if shape else None
     if seen.tokenized_length is None or stated is None:
         return seen.tokenized_length is not None
-    slack = 0 if seen.took_ids or seen.target.endpoint == "chat" else 2
+    slack = 0 if seen.took_ids or seen.target.endpoint in MESSAGE_ENDPOINTS else 2
     return abs(stated - seen.tokenized_length) <= slack
 
 

@@ -8,8 +8,9 @@ from typing import Any
 
 import orjson
 
-from bench.load.dialects.openai import Answer
-from bench.load.sse import StrayText, last_payload, split_events
+from bench.load.dialects.answer import Answer, Dialect
+from bench.load.dialects.table import CHAT
+from bench.load.sse import StrayText
 from bench.model import TokenMethod
 
 _REASONING_FIELDS = ("reasoning", "reasoning_content")
@@ -45,10 +46,10 @@ class StreamShape:
     error: str | None
 
 
-def read_stream(body: bytes) -> StreamShape:
-    """Describes the body of an event stream."""
-    payloads, error = _payloads(body)
-    answer = Answer()
+def read_stream(body: bytes, dialect: Dialect = CHAT) -> StreamShape:
+    """Describes the body of a stream of this dialect."""
+    payloads, error = _payloads(body, dialect)
+    answer = Answer(dialect)
     order = range(len(payloads))
     answer.feed(payloads, order, order, order)  # the instants don't matter here
     events = [event for p in payloads if isinstance(event := _json(p), dict)]
@@ -58,7 +59,7 @@ def read_stream(body: bytes) -> StreamShape:
         error = _error_text(answer.error)
     elif answer.malformed is not None and error is None:
         error = f"an event that is no JSON object: {answer.malformed[:80]!r}"
-    token_ids, continuous = _accounts(events)
+    token_ids, continuous = _accounts(events, account.method)
     return StreamShape(
         events=len(events),
         role_frame=_role_frame(choices),
@@ -79,12 +80,13 @@ def read_stream(body: bytes) -> StreamShape:
     )
 
 
-def _payloads(body: bytes) -> tuple[list[bytes], str | None]:
-    split = split_events(body)
+def _payloads(body: bytes, dialect: Dialect) -> tuple[list[bytes], str | None]:
+    framing = dialect.framing
+    split = framing.split(body)
     stray, rest = split.stray, None
     if stray is None:
         try:
-            rest = last_payload(body[split.consumed :])
+            rest = framing.last(body[split.consumed :])
         except StrayText as caught:
             stray = caught.text
     payloads = split.payloads if rest is None else [*split.payloads, rest]
@@ -147,8 +149,10 @@ def _finishes(event: Mapping[str, Any]) -> bool:
     return any(choice.get("finish_reason") for choice in event.get("choices") or ())
 
 
-def _accounts(events: list[dict[str, Any]]) -> tuple[bool, bool]:
+def _accounts(events: list[dict[str, Any]], method: TokenMethod | None) -> tuple[bool, bool]:
     """Whether every event with text has token ids, and a running usage."""
+    if not any("choices" in event for event in events):  # not OpenAI's events
+        return method is TokenMethod.TOKEN_IDS, method is TokenMethod.CONTINUOUS_USAGE
     texts = [event for event in events if _is_text_event(event)]
     if not texts:
         return False, False

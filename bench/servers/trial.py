@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from bench.load.dialects.openai import PATHS, encode
+from bench.load.dialects.table import dialect_named, path_of
 from bench.model import Prompt, RequestStyle, Target, Turn
 from bench.servers.client import GENERATE_S, ControlClient, Reply, refused
 from bench.servers.shape import StreamShape, read_stream
@@ -58,14 +58,15 @@ async def ask(
     A refused request generates nothing.  Raises TargetError for any other failure.
     """
     turn = Turn(0, None, None, None, output_tokens)
+    dialect = dialect_named(target.endpoint)
     named: list[str] = []
     guessed: list[str] = []
     while True:
-        body = encode(target.endpoint, target.model, prompt, turn, style, _GREEDY)
-        reply = await client.post(PATHS[target.endpoint], body, GENERATE_S)
+        body = dialect.encode(target.model, prompt, turn, style, _GREEDY)
+        reply = await client.post(path_of(dialect, target.model), body, GENERATE_S)
         if reply.status == 200:
-            stream = "event-stream" in reply.content_type
-            shape = read_stream(reply.body) if stream else None
+            streamed = dialect.framing.streamed(reply.content_type.encode())
+            shape = read_stream(reply.body, dialect) if streamed else None
             refusals = (*named, *guessed[-1:])
             return Trial(style, shape, reply, refusals, tuple(guessed[:-1]))
         if reply.status not in REFUSALS:

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from bench.errors import ConfigError
+from bench.model import MESSAGE_ENDPOINTS
 from bench.workload.arrivals import (
     Closed,
     Recorded,
@@ -47,7 +48,7 @@ def build_plan(
     is drawn here; every other choice follows from the recipe.  Raises ConfigError where the recipe
     and the rows don't go together, TraceError from the reader.
     """
-    chat = recipe.endpoint == "chat"
+    chat = recipe.endpoint in MESSAGE_ENDPOINTS
     if chat and vocabulary.method is LengthMethod.TOKEN_IDS:
         raise ConfigError("token-id prompts need endpoint completions")
     spool = SpoolWriter(spool_folder)

@@ -199,7 +199,9 @@ class Recipe(StrictModel):
     tokenizer_file: str | None = Field(
         default=None, description="tokenizer.json for local_tokenizer."
     )
-    endpoint: Literal["chat", "completions"] = "chat"
+    endpoint: Literal["chat", "completions", "responses", "tgi", "infer", "triton", "generate"] = (
+        "chat"
+    )
     sampling: Sampling = Sampling()
     headers: dict[str, str] = Field(default_factory=dict)
     stop: Stop = Stop()

@@ -1,44 +1,41 @@
 """OpenAI chat and text completions: encoding a turn, reading an answer.
 
-Sources: the OpenAI API reference; vLLM's and MindIE's extensions of it.
+Sources: the OpenAI API reference; vLLM's, MindIE's and llama.cpp's extensions of it.
 """
 
 from __future__ import annotations
 
-from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
 
-from bench.load.dialects.account import TokenAccount, account_of
+from bench.load.dialects.answer import Answer, as_text, count_of, known, seconds
 from bench.model import Prompt, RequestStyle, Turn
 
-_COUNT_MAX = 2**31 - 1
-_SHOWN_BYTES = 512
+_MS = 1e-3
+_US = 1e-6
+_SERVER_TIMES = frozenset({"batch_size", "timings", "metrics", "prefill_time"})
 
-PATHS = {"chat": "/v1/chat/completions", "completions": "/v1/completions"}
 
-
-def encode(
-    endpoint: str,
-    model: str,
-    prompt: Prompt,
-    turn: Turn,
-    style: RequestStyle,
-    sampling: Mapping[str, Any],
+def encode_chat(
+    model: str, prompt: Prompt, turn: Turn, style: RequestStyle, sampling: Mapping[str, Any]
 ) -> bytes:
-    """The JSON body of one request.
+    """A body of `/v1/chat/completions`; text becomes one user message."""
+    messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
+    return _encode({"model": model, "messages": messages}, turn, style, sampling)
 
-    `endpoint` is "chat" or "completions".  Text becomes one user message for chat.
-    """
-    body: dict[str, Any] = {"model": model}
-    if endpoint == "chat":
-        body["messages"] = (
-            prompt if not isinstance(prompt, str) else [{"role": "user", "content": prompt}]
-        )
-    else:
-        body["prompt"] = prompt
+
+def encode_completions(
+    model: str, prompt: Prompt, turn: Turn, style: RequestStyle, sampling: Mapping[str, Any]
+) -> bytes:
+    """A body of `/v1/completions`: text, or token ids."""
+    return _encode({"model": model, "prompt": as_text(prompt)}, turn, style, sampling)
+
+
+def _encode(
+    body: dict[str, Any], turn: Turn, style: RequestStyle, sampling: Mapping[str, Any]
+) -> bytes:
     if turn.output_tokens is not None:
         body[style.max_tokens_field] = turn.output_tokens
         if style.min_tokens:
@@ -60,213 +57,121 @@ def encode(
     return orjson.dumps(body)
 
 
-class Answer:
-    """What has been read of one answer so far; fed event by event, then accounted for."""
+def read_event(
+    answer: Answer, event: dict[str, Any], payload: bytes, at_ns: int, low_ns: int
+) -> None:
+    """An event of a stream: choices, an account of tokens, or both."""
+    usage = event.get("usage")
+    if usage:
+        _read_usage(answer, usage, event)
+    choices: list[dict[str, Any]] = event.get("choices") or []
+    for choice in choices:
+        _read_choice(answer, choice, at_ns, low_ns, usage)
+    if len(choices) == 1 and not usage and not choices[0].get("finish_reason"):
+        _learn(answer, payload, choices[0])
 
-    __slots__ = (
-        "_at",
-        "_content",
-        "_heard_ns",
-        "_ids",
-        "_low",
-        "_totals",
-        "cached_tokens",
-        "completion_tokens",
-        "done",
-        "error",
-        "events",
-        "finish_reason",
-        "malformed",
-        "prefix",
-        "prompt_tokens",
-        "reasoning_tokens",
-        "role_ns",
-        "suffix",
-        "text",
+
+def read_whole(answer: Answer, body: dict[str, Any]) -> None:
+    """An answer that was not streamed."""
+    _read_usage(answer, body.get("usage") or {}, body)
+    for choice in body.get("choices") or ():
+        answer.finish(choice.get("finish_reason"))
+        answer.say((choice.get("message") or {}).get("content", choice.get("text")))
+
+
+def _learn(answer: Answer, payload: bytes, choice: Mapping[str, Any]) -> None:
+    delta = choice.get("delta")
+    text, key = (
+        (choice.get("text"), b'"text":"')
+        if delta is None
+        else (delta.get("content"), b'"content":"')
     )
+    if not text or choice.get("token_ids") or payload.count(key) != 1:
+        return
+    start = payload.index(key) + len(key)
+    end = payload.find(b'"', start)
+    if payload[start:end] == text.encode():
+        answer.learn(payload, start, end)
 
-    def __init__(self) -> None:
-        self._at = array("q")
-        self._low = array("q")
-        self._content = array("b")
-        self._heard_ns = 0
-        self._totals: dict[int, int] = {}
-        self._ids: dict[int, int] = {}
-        self.prefix = b""
-        self.suffix = b""
-        self.text: list[str] | None = None
-        self.events = 0
-        self.role_ns: int | None = None
-        self.finish_reason: str | None = None
-        self.prompt_tokens: int | None = None
-        self.completion_tokens: int | None = None
-        self.cached_tokens: int | None = None
-        self.reasoning_tokens: int | None = None
-        self.error: Mapping[str, Any] | str | None = None
-        self.malformed: bytes | None = None
-        self.done = False
 
-    def feed(
-        self,
-        payloads: Sequence[bytes],
-        reads: Sequence[int],
-        times_ns: Sequence[int],
-        lows_ns: Sequence[int],
-    ) -> None:
-        """Takes events; event i was complete at `times_ns[reads[i]]`, not yet at `lows_ns[...]`."""
-        for payload, read in zip(payloads, reads, strict=True):
-            self._parse(payload, times_ns[read], lows_ns[read])
-        if reads:
-            self.events += len(payloads)
-            self._heard_ns = times_ns[reads[-1]]
-
-    def feed_like(self, event: bytes, at_ns: int, low_ns: int) -> bool:
-        """Takes one whole event if it differs from the one learnt in nothing but its text.
-
-        `event` is as it stands in the stream, from `data:` to the blank line.  With no quote and
-        no backslash between the two known ends, JSON leaves no other reading of it.
-        """
-        prefix, suffix = self.prefix, self.suffix
-        if not prefix or not event.startswith(prefix) or not event.endswith(suffix):
-            return False
-        text = event[len(prefix) : -len(suffix)]
-        if not text or b'"' in text or b"\\" in text:
-            return False
-        self._at.append(at_ns)
-        self._low.append(low_ns)
-        self._content.append(1)
-        self.events += 1
-        if self.text is not None:
-            self.text.append(text.decode("utf-8", "replace"))
-        return True
-
-    def _parse(self, payload: bytes, at_ns: int, low_ns: int) -> None:
-        if payload == b"[DONE]":
-            self.done = True
-            return
-        try:
-            self._read_event(orjson.loads(payload), payload, at_ns, low_ns)
-        except (ValueError, AttributeError, TypeError):  # no JSON, or other types than the API's
-            if self.malformed is None:
-                self.malformed = payload[:_SHOWN_BYTES]
-
-    def _read_event(self, event: dict[str, Any], payload: bytes, at_ns: int, low_ns: int) -> None:
-        if (error := event.get("error")) is not None and self.error is None:
-            self.error = error
-        usage = event.get("usage")
-        if usage:
-            self.read_usage(usage, event)
-        choices: list[dict[str, Any]] = event.get("choices") or []
-        for choice in choices:
-            self._choice(choice, at_ns, low_ns, usage)
-        if len(choices) == 1 and not usage and not choices[0].get("finish_reason"):
-            self._learn(payload, choices[0])
-
-    def _learn(self, payload: bytes, choice: Mapping[str, Any]) -> None:
-        """Keeps what stands before and behind the text of a plain content event."""
-        delta = choice.get("delta")
-        text, key = (
-            (choice.get("text"), b'"text":"')
-            if delta is None
-            else (delta.get("content"), b'"content":"')
+def _read_choice(
+    answer: Answer,
+    choice: Mapping[str, Any],
+    at_ns: int,
+    low_ns: int,
+    usage: Mapping[str, Any] | None,
+) -> None:
+    delta = choice.get("delta")
+    if delta is None:
+        carried = text = choice.get("text")
+    else:
+        text = delta.get("content")
+        carried = (
+            text
+            or delta.get("reasoning")
+            or delta.get("reasoning_content")
+            or delta.get("tool_calls")
+            or delta.get("function_call")
+            or delta.get("refusal")
         )
-        if not text or choice.get("token_ids") or payload.count(key) != 1:
-            return
-        start = payload.index(key) + len(key)
-        end = payload.find(b'"', start)
-        if payload[start:end] == text.encode():
-            self.prefix = b"data: " + payload[:start]
-            self.suffix = payload[end:] + b"\n\n"
-
-    def _choice(
-        self, choice: Mapping[str, Any], at_ns: int, low_ns: int, usage: Mapping[str, Any] | None
-    ) -> None:
-        delta = choice.get("delta")
-        if delta is None:
-            carried = text = choice.get("text")
-        else:
-            text = delta.get("content")
-            carried = (
-                text
-                or delta.get("reasoning")
-                or delta.get("reasoning_content")
-                or delta.get("tool_calls")
-                or delta.get("function_call")
-                or delta.get("refusal")
-            )
-            if not carried and "role" in delta and self.role_ns is None:
-                self.role_ns = at_ns
-        self._take_finish(choice)
-        position = len(self._at)
-        if (ids := choice.get("token_ids")) is not None:
-            self._ids[position] = len(ids)
-        if usage and (total := _count(usage.get("completion_tokens"))) is not None:
-            self._totals[position] = total
-        self._at.append(at_ns)
-        self._low.append(low_ns)
-        self._content.append(1 if carried else 0)
-        self._take_text(text)
-
-    def _take_finish(self, choice: Mapping[str, Any]) -> None:
-        if (reason := choice.get("finish_reason")) and isinstance(reason, str):
-            self.finish_reason = reason
-
-    def _take_text(self, text: Any) -> None:
-        if self.text is not None and isinstance(text, str):
-            self.text.append(text)
-
-    def read_usage(self, usage: Mapping[str, Any], event: Mapping[str, Any]) -> None:
-        """Keeps the last account of each kind; continuous usage has no prompt details.
-
-        Cached tokens: OpenAI's `prompt_tokens_details`, DeepSeek's `prompt_cache_hit_tokens`,
-        llama.cpp's `timings`.
-        """
-        details = usage.get("prompt_tokens_details") or {}
-        cached = (
-            details.get("cached_tokens"),
-            usage.get("prompt_cache_hit_tokens"),
-            (event.get("timings") or {}).get("cache_n"),
-        )
-        reasoning = (usage.get("completion_tokens_details") or {}).get("reasoning_tokens")
-        self.prompt_tokens = _known(usage.get("prompt_tokens"), self.prompt_tokens)
-        self.completion_tokens = _known(usage.get("completion_tokens"), self.completion_tokens)
-        self.cached_tokens = _known(*cached, self.cached_tokens)
-        self.reasoning_tokens = _known(reasoning, self.reasoning_tokens)
-
-    @property
-    def latest_ns(self) -> int | None:
-        """When the newest event was complete; comments are no events."""
-        latest = max(self._heard_ns, self._at[-1] if self._at else 0)
-        return latest or None
-
-    def read_body(self, body: bytes) -> None:
-        """Takes a whole answer that was not streamed; it has no token times."""
-        try:
-            self._read_whole(orjson.loads(body))
-        except (ValueError, AttributeError, TypeError):
-            self.malformed = body[:_SHOWN_BYTES]
-
-    def _read_whole(self, event: dict[str, Any]) -> None:
-        self.events = 1
-        self.error = event.get("error")
-        self.read_usage(event.get("usage") or {}, event)
-        for choice in event.get("choices") or ():
-            self._take_finish(choice)
-            self._take_text((choice.get("message") or {}).get("content", choice.get("text")))
-        self.done = True
-
-    def account(self) -> TokenAccount:
-        """Which events carried tokens, and how many."""
-        return account_of(
-            self._at, self._low, self._content, self._ids, self._totals, self.completion_tokens
-        )
+        if not carried and "role" in delta and answer.role_ns is None:
+            answer.role_ns = at_ns
+    answer.finish(choice.get("finish_reason"))
+    ids = choice.get("token_ids")
+    answer.put(
+        at_ns,
+        low_ns,
+        bool(carried),
+        None if ids is None else len(ids),
+        count_of(usage.get("completion_tokens")) if usage else None,
+    )
+    answer.say(text)
 
 
-def _count(value: Any) -> int | None:
-    """A number of tokens; None for what can't be one, so that one odd field spoils no more."""
-    return value if type(value) is int and 0 <= value <= _COUNT_MAX else None
+def _read_usage(answer: Answer, usage: Mapping[str, Any], event: Mapping[str, Any]) -> None:
+    """Keeps the last account of each kind; continuous usage has no prompt details.
+
+    Cached tokens: OpenAI's `prompt_tokens_details`, DeepSeek's `prompt_cache_hit_tokens`,
+    llama.cpp's `timings`.
+    """
+    details = usage.get("prompt_tokens_details") or {}
+    cached = (
+        details.get("cached_tokens"),
+        usage.get("prompt_cache_hit_tokens"),
+        (event.get("timings") or {}).get("cache_n"),
+    )
+    reasoning = (usage.get("completion_tokens_details") or {}).get("reasoning_tokens")
+    answer.prompt_tokens = known(usage.get("prompt_tokens"), answer.prompt_tokens)
+    answer.completion_tokens = known(usage.get("completion_tokens"), answer.completion_tokens)
+    answer.cached_tokens = known(*cached, answer.cached_tokens)
+    answer.reasoning_tokens = known(reasoning, answer.reasoning_tokens)
+    if not (_SERVER_TIMES.isdisjoint(usage) and _SERVER_TIMES.isdisjoint(event)):
+        _read_server_times(answer, usage, event)
 
 
-def _known(*values: Any) -> int | None:
-    """The first that is a number of tokens."""
-    return next((count for value in values if (count := _count(value)) is not None), None)
+def _read_server_times(answer: Answer, usage: Mapping[str, Any], event: Mapping[str, Any]) -> None:
+    """What the server says of its own steps.
+
+    MindIE with MINDIE_LLM_BENCHMARK_ENABLE: `batch_size[]` and `queue_wait_time[]` (µs) in the
+    usage, one for each token; `prefill_time` and `decode_time_arr` (ms) in a whole answer.
+    llama.cpp: `timings`.  vLLM with --enable-per-request-metrics: `metrics`.
+    """
+    waits = usage.get("queue_wait_time") or [None]
+    sizes = usage.get("batch_size") or []
+    decodes = event.get("decode_time_arr")
+    timings, metrics = event.get("timings") or {}, event.get("metrics") or {}
+    answer.batch_sizes = [size for size in sizes if count_of(size)]
+    queue = (seconds(waits[0], _US), seconds(metrics.get("queue_time_ms"), _MS))
+    prefill = (
+        seconds(event.get("prefill_time"), _MS),
+        seconds(timings.get("prompt_ms"), _MS),
+        seconds(metrics.get("time_to_first_token_ms"), _MS),
+    )
+    decode = (
+        seconds(sum(decodes), _MS) if decodes else None,
+        seconds(timings.get("predicted_ms"), _MS),
+        seconds(metrics.get("generation_time_ms"), _MS),
+    )
+    answer.queue_s = next((s for s in queue if s is not None), None)
+    answer.prefill_s = next((s for s in prefill if s is not None), None)
+    answer.decode_s = next((s for s in decode if s is not None), None)

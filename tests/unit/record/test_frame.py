@@ -206,7 +206,7 @@ def test_a_newer_part_is_refused(written: Written, exchange: Make) -> None:
     folder = written([exchange(0)])
     (part,) = (folder.path / "requests").glob("*.parquet")
     pq.write_table(pq.read_table(part).replace_schema_metadata({"schema": "99"}), part)
-    with pytest.raises(RunFolderError, match="schema 99; this release reads up to 1"):
+    with pytest.raises(RunFolderError, match="schema 99; this release reads up to 2"):
         len(open_run(folder.path).requests)
 
 
@@ -220,8 +220,8 @@ def test_a_foreign_file_is_refused(written: Written, exchange: Make) -> None:
 
 def test_a_newer_manifest_is_refused(tmp_path: Path, manifest: Manifest) -> None:
     """A run of a later release is refused when it is opened."""
-    folder = RunFolder.create(tmp_path, "run", replace(manifest, schema=2))
-    with pytest.raises(RunFolderError, match=r"manifest.json has schema 2") as caught:
+    folder = RunFolder.create(tmp_path, "run", replace(manifest, schema=3))
+    with pytest.raises(RunFolderError, match=r"manifest.json has schema 3") as caught:
         open_run(folder.path)
     assert "the release that wrote it" in caught.value.hint
 

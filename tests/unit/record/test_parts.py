@@ -81,7 +81,7 @@ def test_files_have_the_published_schema(tmp_path: Path, exchange: Make) -> None
     sink.close()
     server.close()
     stored = pq.read_schema(tmp_path / "requests" / "part-000-000000.parquet")
-    assert stored.equals(REQUESTS) and stored.metadata == {b"schema": b"1"}
+    assert stored.equals(REQUESTS) and stored.metadata == {b"schema": b"2"}
     assert pq.read_schema(tmp_path / "server" / "part-000000.parquet").equals(SERVER)
 
 

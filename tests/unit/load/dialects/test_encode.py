@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bench.load.dialects.openai import encode
+from bench.load.dialects.table import dialect_named
 from bench.model import RequestStyle, Turn
 
 TURN = Turn(3, None, None, input_tokens=4, output_tokens=8)
@@ -16,7 +16,8 @@ TURN = Turn(3, None, None, input_tokens=4, output_tokens=8)
 def body(
     endpoint: str = "chat", prompt: Any = "hi", style: RequestStyle | None = None, **sampling: Any
 ) -> dict[str, Any]:
-    encoded = encode(endpoint, "m", prompt, TURN, style or RequestStyle(), sampling)
+    encode = dialect_named(endpoint).encode
+    encoded = encode("m", prompt, TURN, style or RequestStyle(), sampling)
     decoded: dict[str, Any] = json.loads(encoded)
     return decoded
 
@@ -71,7 +72,9 @@ def test_a_style_with_all_options() -> None:
 def test_a_turn_without_a_length_sets_none() -> None:
     """The server decides when to end, and is not told to ignore its end mark."""
     turn = Turn(0, None, None, None, None)
-    got = json.loads(encode("chat", "m", "hi", turn, RequestStyle(min_tokens=True), {}))
+    got = json.loads(
+        dialect_named("chat").encode("m", "hi", turn, RequestStyle(min_tokens=True), {})
+    )
     assert set(got) == {"model", "messages", "stream", "stream_options"}
 
 
