@@ -158,7 +158,7 @@ def command(url: str, as_json: bool, **options: Any) -> None:
     workers = worker_count(options["workers"])
     order = Order(
         recipe=recipe,
-        target=_with_recipe(target, recipe, request_headers(recipe, os.environ)),
+        target=with_recipe(target, recipe, request_headers(recipe, os.environ)),
         folder=Path(options["output"] or os.environ.get("BENCH_REPORTS", "reports")),
         command=tuple(sys.argv[1:]),
         sampling=request_fields(recipe, os.environ),
@@ -207,7 +207,8 @@ def _recipe(options: dict[str, Any]) -> Recipe:
     return override(recipe, Overrides(**given, endpoint=endpoint))
 
 
-def _with_recipe(target: Any, recipe: Recipe, headers: dict[str, str]) -> Any:
+def with_recipe(target: Any, recipe: Recipe, headers: dict[str, str]) -> Any:
+    """The target with the recipe's timeouts and headers; the target's own headers win."""
     from dataclasses import replace
 
     from bench.model import Timeouts
