@@ -99,6 +99,11 @@ def compared_by(profile: Profile | None) -> tuple[Compared, ...]:
     return (profile.compare if profile else ()) or DEFAULT_COMPARED
 
 
+def judges_cold_starts(profile: Profile | None) -> bool:
+    """Whether requests of the warm-up phase are compared too."""
+    return profile is not None and profile.cold_start == "include"
+
+
 def scale_of(compared: Compared) -> Scale:
     """Shares differ by points; everything else by a ratio."""
     return Scale.POINTS if METRICS[compared.metric].unit == "fraction" else Scale.RELATIVE
@@ -123,8 +128,7 @@ def compare(
     digests = {plan_digest(run.manifest) for run in (*base, *new)}
     same_plan = len(digests) == 1 and None not in digests
     paired = same_plan and all(is_open_loop(run.manifest) for run in (*base, *new))
-    cold_start = profile is not None and profile.cold_start == "include"
-    slices = _slices([*base, *new], common=not unlike, cold_start=cold_start)
+    slices = slices_of([*base, *new], common=not unlike, cold_start=judges_cold_starts(profile))
     sides = slices[: len(base)], slices[len(base) :]
     rows = [_row(each, *sides, confidence, paired) for each in compared_by(profile)]
     judged = judged_rows(rows, confidence)
@@ -162,7 +166,9 @@ def _judged(row: Row, p_adjusted: float, confidence: float) -> Row:
     return replace(row, p_adjusted=p_adjusted, change=change, advice=advice)
 
 
-def _slices(runs: Sequence[JudgedRun], *, common: bool, cold_start: bool) -> list[Slice]:
+def slices_of(
+    runs: Sequence[JudgedRun], *, common: bool = True, cold_start: bool = False
+) -> list[Slice]:
     """Each run in its own window, or all in one where they were made alike.
 
     Where a cut falls in one run is partly chance, and would make runs differ that don't: the common

@@ -11,7 +11,7 @@ from bench.judge.compare import Comparison, Row
 from bench.judge.compare_pairs import Pair
 from bench.judge.compare_stats import Change, Scale, shown_change
 from bench.judge.metrics import METRICS
-from bench.judge.summary import finite_or_none
+from bench.judge.stats import finite_or_none
 
 SCHEMA = 1
 SYMBOLS: Mapping[str, str] = {

@@ -142,8 +142,7 @@ def _row(
     nights = [_on_scale(night, compared) for night in baseline]
     nights = [rounds for rounds in nights if len(rounds)]
     if not nights:
-        change = Change.NONE if not len(here) else Change.UNDECIDED
-        return Row(compared, scale, _UNKNOWN, math.nan, change, _NO_BASELINE)
+        return Row(compared, scale, _UNKNOWN, math.nan, Change.NONE, _NO_BASELINE)
     means = np.array([float(rounds.mean()) for rounds in nights])
     if not len(here):
         return Row(compared, scale, _UNKNOWN, math.nan, Change.UNDECIDED, _NOT_TONIGHT)

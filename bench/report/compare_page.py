@@ -141,7 +141,7 @@ def _figure(words: Words, rows: Sequence[Row]) -> Figure:
 
     def placed(row: Row, name: str) -> float:
         sign = 1 if row["direction"] == "lower" else -1
-        return float(row[name]) / row["minimum_effect"] * sign
+        return sign * float(row[name]) / float(row["minimum_effect"])
 
     names = [metric_name(words, row) for row in rows]
     at = np.arange(len(rows), dtype=np.float64)

@@ -1,0 +1,321 @@
+"""The page of all nights: the last one, every metric's trend, and the nights that changed it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from bench.judge.compare_documents import SYMBOLS
+from bench.judge.metrics import METRICS
+from bench.report import axes, figures
+from bench.report.blocks import Block, Cell, Column, Figure, Note, Section, Table, absent
+from bench.report.changes import TONES, change_of, metric_name, own, quantity, result_cell
+from bench.report.compare_page import because, cards, change_section
+from bench.report.numbers import DASH, count
+from bench.report.page import assemble, write_page
+from bench.report.sections.band import Band
+from bench.report.words import Words
+
+_MOST_TICKS = 6
+_COLOURS = {"worse": "@vermilion", "better": "@green"}
+_SIGNS = {"worse": "x", "better": "diamond"}
+
+
+class LevelChange(Protocol):
+    """`bench.nightly.series.LevelChange`."""
+
+    @property
+    def night(self) -> str: ...
+    @property
+    def label(self) -> str: ...
+    @property
+    def before(self) -> float: ...
+    @property
+    def after(self) -> float: ...
+    @property
+    def shown(self) -> str: ...
+
+
+class Compared(Protocol):
+    @property
+    def metric(self) -> str: ...
+    @property
+    def statistic(self) -> str: ...
+
+
+class Series(Protocol):
+    """`bench.nightly.series.Series`."""
+
+    @property
+    def key(self) -> str: ...
+    @property
+    def compared(self) -> Compared: ...
+    @property
+    def nights(self) -> tuple[str, ...]: ...
+    @property
+    def values(self) -> tuple[float, ...]: ...
+    @property
+    def rounds(self) -> tuple[tuple[float, ...], ...]: ...
+    @property
+    def results(self) -> tuple[str, ...]: ...
+    @property
+    def changes(self) -> Sequence[LevelChange]: ...
+
+
+class Round(Protocol):
+    @property
+    def valid(self) -> bool: ...
+
+
+class Night(Protocol):
+    """`bench.nightly.nights.Night`."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def label(self) -> str: ...
+    @property
+    def server(self) -> str: ...
+    @property
+    def rounds(self) -> Sequence[Round]: ...
+    @property
+    def change(self) -> Mapping[str, Any]: ...
+    @property
+    def verdict(self) -> str: ...
+    @property
+    def accepted(self) -> bool: ...
+    @property
+    def new_level(self) -> bool: ...
+
+
+def write_history_page(
+    name: str, nights: Sequence[Night], series: Sequence[Series], path: Path, *, language: str
+) -> Path:
+    """Write the page of a series of nights, the oldest first and at least one, to `path`."""
+    words, last = Words(language), nights[-1]
+    sections = [
+        _trends(words, series),
+        change_section(words, last.change),
+        _levels(words, series),
+        _floors(words, last),
+        _nights(words, nights),
+    ]
+    return write_page(assemble(words, _band(words, name, nights), sections), path)
+
+
+def _band(words: Words, name: str, nights: Sequence[Night]) -> Band:
+    last = nights[-1]
+    facts = (
+        (words("history.night"), f"{night_date(last.id)} {last.label}".strip()),
+        (words("band.server"), last.server),
+        (words("history.nights"), count(len(nights))),
+        (words("history.baseline"), " ".join(own(words, text) for text in last.change["notes"])),
+    )
+    return Band(
+        title=name,
+        tone=TONES[last.verdict],
+        symbol=SYMBOLS[last.verdict],
+        verdict_word=words(f"change.verdict_{last.verdict}"),
+        because=because(words, {**last.change, "invalid": ()}),
+        cards=cards(words, last.change),
+        facts=tuple((title, fact) for title, fact in facts if fact),
+    )
+
+
+def night_date(night_id: str) -> str:
+    """`2026-01-02 02:00` of `20260102T020000Z`; anything else as it is."""
+    if len(night_id) != len("20260102T020000Z") or not night_id.endswith("Z"):
+        return night_id
+    day, clock = night_id[:-1].split("T")
+    return f"{day[:4]}-{day[4:6]}-{day[6:]} {clock[:2]}:{clock[2:4]}"
+
+
+def _trends(words: Words, series: Sequence[Series]) -> Section:
+    """One small figure for each metric."""
+    blocks: list[Block] = [_trend(words, each) for each in series]
+    if not blocks:
+        blocks = [Note(words("history.no_values"), tone="absent")]
+    return Section("trends", words("history.trends"), words("history.trends_lead"), tuple(blocks))
+
+
+def _trend(words: Words, series: Series) -> Figure:
+    metric = METRICS[series.compared.metric]
+    row = {
+        "metric": metric.name,
+        "statistic": series.compared.statistic,
+        "title": metric.title.as_json(),
+    }
+    at = np.arange(len(series.nights), dtype=np.float64)
+    values = np.array(series.values)
+    told = [
+        f"{night_date(night)}: {quantity(words, value, metric.unit)}"
+        for night, value in zip(series.nights, series.values, strict=True)
+    ]
+    name = metric_name(words, row)
+    line = figures.line(words("history.night_mean"), at, values, "@blue", hover="%{text}")
+    traces = [_rounds(words, series), {**line, "text": told}, *_marked(words, series, told)]
+    marks = [
+        figures.Mark(series.nights.index(change.night) - 0.5, change.shown, colour="@purple")
+        for change in series.changes
+    ]
+    step = -(-len(at) // _MOST_TICKS)
+    ticks = tuple((float(k), night_date(series.nights[k])[5:10]) for k in range(0, len(at), step))
+    scale = (
+        axes.duration(name, values)
+        if metric.unit == "s"
+        else axes.Axis(name, format=".2~%" if metric.unit == "fraction" else "~s")
+    )
+    return Figure(
+        key=f"trend-{series.key.replace(' ', '-')}",
+        title=name,
+        reading=_trend_reading(words, series, metric.unit),
+        spec=figures.figure(
+            traces, axes.Axis(words("history.night"), ticks=ticks), scale, marks=marks, height=240
+        ),
+        table=_trend_table(words, name, series, metric.unit),
+    )
+
+
+def _rounds(words: Words, series: Series) -> figures.Trace:
+    """Every single round, behind the line of the nights."""
+    at = [float(k) for k, rounds in enumerate(series.rounds) for _ in rounds]
+    values = [value for rounds in series.rounds for value in rounds]
+    return figures.points(words("history.rounds"), at, values, "@grey", hover="%{y:.4~s}", size=4)
+
+
+def _marked(words: Words, series: Series, told: Sequence[str]) -> list[figures.Trace]:
+    """The nights that were worse or better than their baseline."""
+    traces = []
+    for result, colour in _COLOURS.items():
+        chosen = [k for k, found in enumerate(series.results) if found == result]
+        if chosen:
+            traces.append(
+                figures.points(
+                    words(f"change.{result}"),
+                    [float(k) for k in chosen],
+                    [series.values[k] for k in chosen],
+                    colour,
+                    hover="%{text}",
+                    symbol=_SIGNS[result],
+                    size=9,
+                    text=[told[k] for k in chosen],
+                )
+            )
+    return traces
+
+
+def _trend_reading(words: Words, series: Series, unit: str) -> str:
+    last = quantity(words, series.values[-1], unit)
+    if not series.changes:
+        return words("history.reading_level", n=count(len(series.values)), last=last)
+    change = series.changes[-1]
+    night = f"{night_date(change.night)} {change.label}".strip()
+    return words("history.reading_change", last=last, night=night, change=change.shown)
+
+
+def _trend_table(words: Words, name: str, series: Series, unit: str) -> Table:
+    columns = [
+        Column(words("history.night")),
+        Column(words("column.value"), "number"),
+        Column(words("history.range"), "number"),
+        Column(words("limits.result")),
+    ]
+    rows = [
+        (
+            Cell(night_date(night)),
+            Cell(quantity(words, value, unit)),
+            Cell(" – ".join(quantity(words, edge, unit) for edge in (min(rounds), max(rounds)))),
+            result_cell(words, result),
+        )
+        for night, value, rounds, result in zip(
+            series.nights, series.values, series.rounds, series.results, strict=True
+        )
+    ]
+    return Table(name, columns, rows)
+
+
+def _levels(words: Words, series: Sequence[Series]) -> Section:
+    """Which night changed which metric."""
+    found = [(each, change) for each in series for change in each.changes]
+    found.sort(key=lambda pair: pair[1].night, reverse=True)
+    blocks: list[Block] = [Note(words("history.no_levels"), tone="absent")]
+    if found:
+        columns = [
+            Column(words("history.night")),
+            Column(words("column.metric")),
+            Column(words("compare.change"), "number"),
+            Column(words("history.before"), "number"),
+            Column(words("history.after"), "number"),
+        ]
+        blocks = [Table(words("history.levels"), columns, [_level(words, *each) for each in found])]
+    return Section("levels", words("history.levels"), words("history.levels_lead"), tuple(blocks))
+
+
+def _level(words: Words, series: Series, change: LevelChange) -> list[Cell]:
+    metric = METRICS[series.compared.metric]
+    row = {
+        "metric": metric.name,
+        "statistic": series.compared.statistic,
+        "title": metric.title.as_json(),
+    }
+    worse = (change.after > change.before) == (metric.direction == "lower")
+    return [
+        Cell(f"{night_date(change.night)} {change.label}".strip()),
+        Cell(metric_name(words, row)),
+        Cell(change.shown, tone="fail" if worse else "pass"),
+        Cell(quantity(words, change.before, metric.unit)),
+        Cell(quantity(words, change.after, metric.unit)),
+    ]
+
+
+def _floors(words: Words, last: Night) -> Section:
+    """By how much nights differ by chance."""
+    columns = [
+        Column(words("column.metric")),
+        Column(words("history.floor"), "number", words("history.floor_note")),
+        Column(words("history.learnt"), "number"),
+        Column(words("compare.minimum"), "number", words("compare.minimum_note")),
+    ]
+    rows = []
+    for row in last.change["metrics"]:
+        floor = last.change["noise_floor"][f"{row['metric']} {row['statistic']}"]
+        rows.append(
+            (
+                Cell(metric_name(words, row)),
+                Cell(change_of(words, floor["error"], row["scale"]).removeprefix("+")),
+                Cell(count(floor["differences"])),
+                Cell(change_of(words, row["minimum_effect"], row["scale"]).removeprefix("+")),
+            )
+        )
+    table = Table(words("history.floors"), columns, rows)
+    return Section("floors", words("history.floors"), words("history.floors_lead"), (table,))
+
+
+def _nights(words: Words, nights: Sequence[Night]) -> Section:
+    columns = [
+        Column(words("history.night")),
+        Column(words("history.label")),
+        Column(words("limits.result")),
+        Column(words("history.accepted")),
+        Column(words("history.rounds_valid"), "number"),
+        Column(words("band.server")),
+    ]
+    rows = []
+    for night in reversed(nights):
+        valid = sum(each.valid for each in night.rounds)
+        accepted = "history.new_level" if night.new_level else "page.yes"
+        rows.append(
+            (
+                Cell(night_date(night.id)),
+                Cell(night.label or DASH),
+                result_cell(words, night.verdict),
+                Cell(words(accepted if night.accepted else "page.no")),
+                Cell(f"{valid} / {len(night.rounds)}"),
+                Cell(night.server) if night.server else absent(words("absent.not_told")),
+            )
+        )
+    table = Table(words("history.nights"), columns, rows)
+    return Section("nights", words("history.nights"), words("history.nights_lead"), (table,))
