@@ -20,7 +20,7 @@ def demo(checkout_bench: Any) -> Any:
 
 @pytest.fixture(scope="module")
 def run_folder(checkout_bench: Any, demo: Any) -> Path:
-    assert demo.code == 0, demo.out + demo.err
+    assert demo.code == 0, f"{demo.out}\n{demo.err}"
     (folder,) = (checkout_bench.folder / "reports").iterdir()
     return Path(folder)
 
