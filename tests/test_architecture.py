@@ -37,6 +37,7 @@ MAY_IMPORT = {
     "report": FOUNDATION | {"record", "servers", "judge"},
     "conduct": FOUNDATION | {"workload", "load", "servers", "record"},
     "selftest": FOUNDATION | {"workload", "load", "sim", "record", "judge", "conduct"},
+    "nightly": FOUNDATION | {"record", "judge", "report", "conduct"},
     "accept": FOUNDATION | {"workload", "load", "servers", "record", "judge", "conduct"},
 }
 """Which rooms a room may import besides itself; docs/architecture.md has the same table."""

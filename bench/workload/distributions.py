@@ -6,6 +6,7 @@ Bounds truncate: a value outside `min`..`max` is drawn again, so that no mass ga
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
@@ -51,11 +52,13 @@ class _Bounded(StrictModel):
             outside = outside[(values[outside] < low) | (values[outside] > high)]
         return values
 
+    @abstractmethod
     def _cdf(self, value: float) -> float:
-        raise NotImplementedError
+        """Share of the distribution at or below `value`, without the bounds."""
 
+    @abstractmethod
     def _free(self, rng: np.random.Generator, count: int) -> Floats:
-        raise NotImplementedError
+        """`count` values, without the bounds."""
 
 
 class Fixed(StrictModel):
