@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 import pytest
 
-from bench.cli.main import cli
+from bench.cli.main import VERBS, cli
 from bench.errors import ExitCode
 
 ROOT = Path(__file__).parents[2]
@@ -101,6 +101,13 @@ def test_both_readmes_say_the_same() -> None:
     assert links(english) == links(chinese)
     assert english.count("\n|") == chinese.count("\n|")
     assert english.count("\n- ") == chinese.count("\n- ")
+
+
+@pytest.mark.parametrize("name", ["README.md", "README.zh.md"])
+def test_the_readme_names_every_command(name: str) -> None:
+    """The table of commands is the table of verbs, in its order."""
+    text = BY_NAME[name].read_text(encoding="utf-8")
+    assert re.findall(r"^\| `bench (\w+)` \|", text, re.MULTILINE) == list(VERBS)
 
 
 @pytest.mark.parametrize("name", ["README.md", "README.zh.md"])
