@@ -105,9 +105,10 @@ def test_both_readmes_say_the_same() -> None:
 
 @pytest.mark.parametrize("name", ["README.md", "README.zh.md"])
 def test_the_readme_names_every_command(name: str) -> None:
-    """The table of commands is the table of verbs, in its order."""
+    """The table of commands has every verb once."""
     text = BY_NAME[name].read_text(encoding="utf-8")
-    assert re.findall(r"^\| `bench (\w+)` \|", text, re.MULTILINE) == list(VERBS)
+    commands_named = re.findall(r"^\| `bench (\w+)` \|", text, re.MULTILINE)
+    assert sorted(commands_named) == sorted(VERBS)
 
 
 @pytest.mark.parametrize("name", ["README.md", "README.zh.md"])
