@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from bench.cli.main import VERBS
+from bench.judge.checklist import load_checklist, shipped_checklists
 from bench.judge.profile import check_profile, load_profile
 from bench.shipped import shipped
 from bench.workload.recipe import load_recipe
@@ -222,6 +223,12 @@ def test_a_shipped_profile_loads(path: Path) -> None:
     profile = load_profile(path.stem)
     check_profile(profile)
     assert profile.name == path.stem
+
+
+@pytest.mark.parametrize("name", shipped_checklists())
+def test_a_shipped_checklist_loads(name: str) -> None:
+    """A checklist that travels with the package is valid and can be called by its name."""
+    assert load_checklist(name).name == name
 
 
 def test_help_imports_nothing_heavy() -> None:
