@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import select
 import socket
 import ssl
 import struct
+from typing import Any
 
 import httptools
 
@@ -13,12 +16,16 @@ from bench.load.flight import Flight
 
 SO_TIMESTAMPNS = 35  # asm-generic/socket.h; Python's socket module has no name for it
 _RTT_AND_RETRANSMITS = struct.Struct("68xI28xI")  # struct tcp_info, linux/tcp.h
+_NOTHING = memoryview(b"")
 _READ = select.EPOLLIN | select.EPOLLRDHUP
 _READ_WRITE = _READ | select.EPOLLOUT
 
 
 class Connection:
-    """States: connecting, handshaking (TLS), idle, busy (a flight is on it), closed."""
+    """States: connecting, handshaking (TLS), idle, busy (a flight is on it), closed.
+
+    `connected`: TCP is; `open`: a request can be sent.
+    """
 
     __slots__ = (
         "_epoll",
@@ -28,6 +35,7 @@ class Connection:
         "_tls_in",
         "_tls_out",
         "_wants_write",
+        "connected",
         "fd",
         "flight",
         "idle_since_ns",
@@ -43,7 +51,7 @@ class Connection:
         self,
         epoll: select.epoll,
         family: int,
-        address: tuple[str, int],
+        address: tuple[Any, ...],
         context: ssl.SSLContext | None,
         server_hostname: str,
         now_ns: int,
@@ -54,13 +62,14 @@ class Connection:
         self.sock = sock
         self.fd = sock.fileno()
         self.recvmsg_into = sock.recvmsg_into
+        self.connected = False
         self.open = False
         self.opened_ns = now_ns
         self.idle_since_ns = now_ns
         self.served = 0
         self.flight: Flight | None = None
         self.parser: httptools.HttpResponseParser | None = None
-        self._out = memoryview(b"")
+        self._out = _NOTHING
         self._retransmits = 0
         self._tls: ssl.SSLObject | None = None
         if context is not None:
@@ -70,31 +79,39 @@ class Connection:
             )
         self._epoll = epoll
         self._wants_write = True
-        sock.connect_ex(address)
+        code = sock.connect_ex(address)
+        if code not in (0, errno.EINPROGRESS):
+            sock.close()
+            raise OSError(code, os.strerror(code))
         epoll.register(self.fd, _READ_WRITE)
 
     @property
     def encrypted(self) -> bool:
         return self._tls is not None
 
+    @property
+    def sending(self) -> bool:
+        """Whether a part of the request is not in the kernel yet."""
+        return bool(self._out)
+
     def on_writable(self) -> bool:
         """Goes on with connecting or sending.
 
         True once everything handed over is in the kernel.  Raises OSError, ssl.SSLError.
         """
-        if not self.open and self._tls is None:
+        if not self.connected:
             self._check_connected()
-            self.open = True
-        elif not self.open:
-            self._check_connected()
-            return self.handshake()
+        if not self.open and self._tls is not None:
+            return self._handshake()
+        self.open = True
         return self._flush()
 
     def _check_connected(self) -> None:
         if error := self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
-            raise OSError(error, "connect")
+            raise OSError(error, os.strerror(error))
+        self.connected = True
 
-    def handshake(self) -> bool:
+    def _handshake(self) -> bool:
         """A step of the TLS handshake; True when it is done and all is sent."""
         assert self._tls is not None
         try:
@@ -115,7 +132,7 @@ class Connection:
         assert self._tls is not None
         self._tls_in.write(ciphertext)
         if not self.open:
-            self.handshake()
+            self._handshake()
             if not self.open:
                 return b""
         parts: list[bytes] = []
@@ -126,6 +143,9 @@ class Connection:
             pass
         except ssl.SSLZeroReturnError:
             pass
+        if self._tls_out.pending:  # an answer to a key update
+            self._queue(self._tls_out.read())
+            self._flush()
         return b"".join(parts)
 
     def start(self, flight: Flight) -> bool:
@@ -134,10 +154,7 @@ class Connection:
         self.parser = httptools.HttpResponseParser(flight)
         flight.connection_requests = self.served
         if self._tls is None:
-            sent = self.sock.send(flight.request)
-            if sent == len(flight.request):
-                return True
-            self._out = memoryview(flight.request)[sent:]
+            self._out = memoryview(flight.request)
         else:
             self._tls.write(flight.request)
             self._queue(self._tls_out.read())
@@ -150,7 +167,12 @@ class Connection:
             except BlockingIOError:
                 self._want_write(True)
                 return False
+            except (BrokenPipeError, ConnectionResetError):
+                # the server may have answered before it closed: reading will tell
+                self._want_write(False)
+                return False
             self._out = self._out[sent:]
+        self._out = _NOTHING
         self._want_write(False)
         return True
 

@@ -1,43 +1,56 @@
-"""The HTTP/1.1 requests that the engine sends, and where to (RFC 9112)."""
+"""The HTTP/1.1 requests that the engine sends (RFC 9112)."""
 
 from __future__ import annotations
 
-import socket
+import re
 from collections.abc import Mapping
 
 from bench import __version__
 from bench.address import Origin
-from bench.errors import ConfigError, TargetError
+from bench.errors import ConfigError
+
+_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_OWN = frozenset({"content-length", "transfer-encoding", "connection", "x-request-id"})
 
 
-def resolve(origin: Origin) -> tuple[int, tuple[str, int]]:
-    """Address family and socket address of the origin; raises TargetError when DNS has none."""
-    try:
-        found = socket.getaddrinfo(origin.host, origin.port, type=socket.SOCK_STREAM)
-    except socket.gaierror as error:
-        raise TargetError(
-            f"host {origin.host!r} has no address: {error.strerror}",
-            "check the spelling of the target URL and this machine's DNS",
-        ) from None
-    family, _, _, _, address = found[0]
-    return int(family), (str(address[0]), int(address[1]))
+def request_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    """What is sent with every request: `headers`, and the usual ones that they do not replace.
+
+    Compressed events could only be read late, so that no compression is asked for.  Raises
+    ConfigError for a header that can't be sent, without showing its value.
+    """
+    for name, value in headers.items():
+        if not _NAME.fullmatch(name) or name.lower() in _OWN:
+            raise ConfigError(
+                f"header {name!r} can't be given", "it is no name, or each request has its own"
+            )
+        if re.search(r"[\0\r\n]|[^\0-\xff]", value):
+            raise ConfigError(
+                f"header {name!r}: its value has a line break or a character outside Latin-1",
+                "remove it; RFC 9110, 5.5 says what a value may hold",
+            )
+    given = {name.lower() for name in headers}
+    usual = {
+        "User-Agent": f"bench/{__version__}",
+        "Accept": "text/event-stream, application/json",
+        "Accept-Encoding": "identity",
+        "Content-Type": "application/json",
+    }
+    return {name: value for name, value in usual.items() if name.lower() not in given} | dict(
+        headers
+    )
 
 
 def request_head(origin: Origin, path: str, headers: Mapping[str, str]) -> bytes:
-    """Everything of a POST request's head that does not change from request to request."""
-    lines = [
-        f"POST {origin.prefix}{path} HTTP/1.1",
-        f"Host: {origin.authority}",
-        f"User-Agent: bench/{__version__}",
-        "Accept: text/event-stream, application/json",
-        "Content-Type: application/json",
-        *(f"{name}: {value}" for name, value in headers.items()),
-    ]
-    for line in lines:
-        if "\r" in line or "\n" in line:
-            name = line.partition(":")[0]
-            raise ConfigError(f"header {name!r} holds a line break", "remove it from the value")
-    return ("\r\n".join(lines) + "\r\n").encode("latin-1")
+    """Everything of a POST request's head that does not change from request to request.
+
+    Raises ConfigError for a header that can't be sent.
+    """
+    named = request_headers(headers)
+    if "host" not in {name.lower() for name in named}:
+        named = {"Host": origin.authority, **named}
+    lines = [f"{name}: {value}" for name, value in named.items()]
+    return "\r\n".join([f"POST {origin.prefix}{path} HTTP/1.1", *lines, ""]).encode("latin-1")
 
 
 def request(head: bytes, request_id: str, body: bytes) -> bytes:

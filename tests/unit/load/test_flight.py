@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import zlib
 from collections.abc import Callable
+from itertools import pairwise
 
 import pytest
 
@@ -52,7 +53,7 @@ def test_each_event_has_the_time_of_the_read_that_completed_it(
     """Events are cut and joined over reads; late decoding gives the same times."""
     whole = b"".join(STREAM)
     cuts = [0, 5, len(STREAM[0]), len(STREAM[0]) + len(STREAM[1]) + 9, len(whole)]
-    reads = [whole[low:high] for low, high in zip(cuts, cuts[1:], strict=False)]
+    reads = [whole[low:high] for low, high in pairwise(cuts)]
     got = received(reads, decode_each=decode_each)
     assert list(got.arrival_ns) == [2 * READ_NS, 3 * READ_NS, 4 * READ_NS]
     assert got.outcome is Outcome.OK

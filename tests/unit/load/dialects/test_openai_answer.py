@@ -22,7 +22,7 @@ def event(delta: dict[str, Any] | None = None, /, **fields: Any) -> bytes:
     if delta is not None:
         choice["delta"] = delta
     body = {"id": "c-1", "choices": [choice]} | outer
-    return b"data: " + json.dumps(body, ensure_ascii=False).encode() + b"\n\n"
+    return b"data: " + json.dumps(body, separators=(",", ":")).encode() + b"\n\n"
 
 
 def usage(**fields: Any) -> bytes:

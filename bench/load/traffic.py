@@ -1,0 +1,288 @@
+"""What travels on the wire transport's sockets: requests out, answers in, with kernel times.
+
+Each read is one recvmsg(2) whose ancillary part says when the kernel had the last of the bytes.
+"""
+
+from __future__ import annotations
+
+import errno
+import select
+import ssl
+import struct
+import time
+from collections import deque
+
+import httptools
+
+from bench.load.clock import ClockPair, Timer
+from bench.load.connection import Connection
+from bench.load.flight import Flight
+from bench.load.pool import Pool
+from bench.load.replay import Replay
+from bench.model import Timeouts
+
+CLOCK_NS = 1_000_000
+CALM_SOCKETS = 16
+"""With more sockets ready at once than this, decoding waits until they are read."""
+
+_RECEIVE_BYTES = 262_144
+_STAMP = struct.Struct("qq")
+_DECODE_EVERY_BYTES = 262_144
+_MAX_EVENTS = 512
+
+
+class Traffic:
+    """Moves flights over a pool's connections.
+
+    `done` are the flights that have ended and are not recorded yet.  `timer` is in the pool's epoll
+    set too; it only ends a wait.
+    """
+
+    def __init__(self, pool: Pool, timer: Timer, timeouts: Timeouts, replay: Replay) -> None:
+        self.done: deque[Flight] = deque()
+        self._pool = pool
+        self._timer = timer
+        self._timeouts = timeouts
+        self._replay = replay
+        self._clock = ClockPair()
+        self._buffer = memoryview(bytearray(_RECEIVE_BYTES))
+        self._low_ns = time.monotonic_ns()
+        self._next_clock_ns = 0
+        self._calm = True
+
+    # -- reading ---------------------------------------------------------------------------
+
+    def read_ready(self, wait_s: float) -> int:
+        """One pass over the ready sockets; returns how many there were."""
+        pool = self._pool
+        pool.close_dropped()
+        ready = pool.epoll.poll(wait_s, _MAX_EVENTS)
+        polled_ns = time.monotonic_ns()
+        if polled_ns >= self._next_clock_ns:
+            self._next_clock_ns = polled_ns + CLOCK_NS
+            if self._clock.refresh():
+                self._replay.counters.clock_steps += 1
+        self._calm = len(ready) <= CALM_SOCKETS
+        connections = pool.connections
+        for fd, events in ready:
+            connection = connections.get(fd)
+            if connection is None:
+                if fd == self._timer.fd:
+                    self._timer.clear()
+                continue
+            try:
+                if events & select.EPOLLOUT and not connection.open:
+                    self._on_writable(connection)
+                elif events & select.EPOLLOUT:
+                    self._on_both(connection, events)
+                else:
+                    self._on_readable(connection)
+            except (OSError, ssl.SSLError) as error:
+                self._broken(connection, error)
+        if len(ready) < _MAX_EVENTS:
+            self._low_ns = polled_ns
+        return len(ready)
+
+    def _on_both(self, connection: Connection, events: int) -> None:
+        """Reads first: a server that answers before it has read a request may close behind it."""
+        if events & ~select.EPOLLOUT:
+            self._on_readable(connection)
+        if connection.fd in self._pool.connections:
+            self._on_writable(connection)
+
+    def _on_readable(self, connection: Connection) -> None:
+        try:
+            size, ancillary, _, _ = connection.recvmsg_into((self._buffer,), 64)
+        except BlockingIOError:
+            return
+        if not size:
+            self._end_of_input(connection)
+            return
+        if ancillary:
+            seconds, nanoseconds = _STAMP.unpack(ancillary[0][2])
+            at_ns = seconds * 1_000_000_000 + nanoseconds - self._clock.offset_ns
+        else:
+            at_ns = time.monotonic_ns()
+        received: memoryview | bytes = self._buffer[:size]
+        if connection.encrypted and not (received := self._decrypted(connection, size)):
+            return
+        if connection.flight is None:
+            self._pool.drop(connection)  # bytes that no one asked for
+        else:
+            self._take(connection, connection.flight, received, at_ns)
+
+    def _decrypted(self, connection: Connection, size: int) -> bytes:
+        opening = not connection.open
+        received = connection.decrypt(self._buffer[:size])
+        if opening and connection.open:
+            self._opened(connection)
+        return received
+
+    def _take(
+        self, connection: Connection, flight: Flight, received: memoryview | bytes, at_ns: int
+    ) -> None:
+        """Gives one read's bytes to the HTTP parser and its body bytes to the flight."""
+        parser = connection.parser
+        assert parser is not None
+        flight.reads += 1
+        flight.last_read_ns = at_ns
+        flight.last_low_ns = self._low_ns
+        if flight.first_byte_ns is None:
+            flight.first_byte_ns = at_ns
+        try:
+            parser.feed_data(received)
+        except httptools.HttpParserError as error:
+            if not flight.complete:  # else the bytes behind a whole answer are wrong
+                flight.fail("malformed_http", str(error))
+            self._finish(connection, flight, at_ns, reusable=False)
+            return
+        if flight.headers_ns is None and flight.head_complete:
+            flight.headers_ns = at_ns
+            flight.status = parser.get_status_code()
+        if flight.pieces:
+            flight.take(at_ns, self._low_ns)
+            if flight.pieces:
+                flight.pending_bytes += len(received)
+                if self._calm and not flight.complete:
+                    flight.decode()
+        if flight.complete and (flight.status or 0) >= 200:
+            self._finish(connection, flight, at_ns, reusable=True)
+
+    # -- flights ---------------------------------------------------------------------------
+
+    def _on_writable(self, connection: Connection) -> None:
+        was_open = connection.open
+        sent = connection.on_writable()
+        if not was_open and connection.open:
+            self._opened(connection)
+        elif sent and connection.flight is not None and connection.flight.sent_ns is None:
+            connection.flight.sent_ns = time.monotonic_ns()
+
+    def _opened(self, connection: Connection) -> None:
+        self._pool.opening -= 1
+        now_ns = time.monotonic_ns()
+        flight = connection.flight
+        if flight is not None:
+            flight.connect_ns = now_ns - connection.opened_ns
+            self._launch(connection, flight)
+        else:
+            self._pool.give_back(connection, now_ns)
+
+    def submit(self, flight: Flight) -> None:
+        """Sends the flight's request on an idle connection, or on a new one."""
+        flight.started_ns = time.monotonic_ns()
+        connection = self._pool.take()
+        if connection is None:
+            self._connect(flight)
+        else:
+            self._launch(connection, flight)
+
+    def _connect(self, flight: Flight) -> None:
+        now_ns = time.monotonic_ns()
+        try:
+            self._pool.open(now_ns, flight)
+        except OSError as error:
+            flight.fail(_connect_class_of(error), str(error))
+            self._settle(flight, now_ns)
+
+    def _launch(self, connection: Connection, flight: Flight) -> None:
+        try:
+            if connection.start(flight):
+                flight.sent_ns = time.monotonic_ns()
+        except OSError as error:
+            self._broken(connection, error)
+
+    def _finish(
+        self, connection: Connection, flight: Flight, at_ns: int, *, reusable: bool
+    ) -> None:
+        connection.take_tcp_figures(flight)
+        parser = connection.parser
+        keep = reusable and parser is not None and parser.should_keep_alive()
+        connection.flight = connection.parser = None
+        connection.served += 1
+        if keep and not connection.sending:
+            self._pool.give_back(connection, at_ns)
+        else:
+            self._pool.drop(connection)
+        self._settle(flight, at_ns)
+
+    def _settle(self, flight: Flight, at_ns: int) -> None:
+        flight.done_ns = at_ns
+        self.done.append(flight)
+        self._replay.ended(flight)
+        due_ns = self._replay.next_due_ns
+        if due_ns is not None and due_ns <= at_ns:
+            self._replay.release(at_ns)
+
+    def _end_of_input(self, connection: Connection) -> None:
+        flight = connection.flight
+        if flight is not None and flight.head_complete and not flight.framed:
+            self._finish(connection, flight, flight.last_read_ns, reusable=False)
+        else:
+            self._broken(connection, ConnectionResetError("the server closed the connection"))
+
+    def _broken(self, connection: Connection, error: OSError) -> None:
+        flight = connection.flight
+        connection.flight = None
+        self._pool.drop(connection)
+        if flight is None:
+            self._pool.error = error
+        elif connection.served and not flight.reads and not flight.reconnects:
+            flight.reconnects += 1  # the server had closed it while it was idle
+            flight.sent_ns = None
+            self._connect(flight)
+        else:
+            flight.fail(_class_of(connection, flight, error), f"{error} ({flight.reads} reads)")
+            self._settle(flight, flight.last_read_ns or time.monotonic_ns())
+
+    # -- time ------------------------------------------------------------------------------
+
+    def sweep(self, now_ns: int) -> None:
+        """Time limits, stale and spare connections, answers without end."""
+        for connection in list(self._pool.connections.values()):
+            if connection.flight is not None:
+                self._check(connection, connection.flight, now_ns)
+        self._pool.sweep(now_ns, self._timeouts.connect_s, refill=not self._replay.stopping)
+
+    def _check(self, connection: Connection, flight: Flight, now_ns: int) -> None:
+        connecting_since_ns = None if connection.open else connection.opened_ns
+        overdue = flight.overdue(self._timeouts, now_ns, connecting_since_ns)
+        if overdue is not None:
+            self._give_up(connection, flight, *overdue, now_ns)
+            return
+        if flight.pending_bytes > _DECODE_EVERY_BYTES:
+            flight.decode()
+        if (why := flight.runs_on) is not None:
+            self._give_up(connection, flight, "runs_on", why, now_ns)
+
+    def _give_up(
+        self, connection: Connection, flight: Flight, error_class: str, text: str, now_ns: int
+    ) -> None:
+        flight.fail(error_class, text)
+        connection.flight = None
+        self._pool.drop(connection)
+        self._settle(flight, now_ns)
+
+    def abort(self) -> None:
+        """Ends every flight now; they are recorded as aborted."""
+        now_ns = time.monotonic_ns()
+        for connection in list(self._pool.connections.values()):
+            flight = connection.flight
+            if flight is not None:
+                flight.aborted = True
+                connection.flight = None
+                self._pool.drop(connection)
+                self._settle(flight, now_ns)
+
+
+def _class_of(connection: Connection, flight: Flight, error: OSError) -> str:
+    """The class of a connection's end."""
+    if not connection.connected:
+        return _connect_class_of(error)
+    if isinstance(error, ssl.SSLError) or not connection.open:
+        return "tls"
+    return "disconnected_mid_body" if flight.head_complete else "disconnected"
+
+
+def _connect_class_of(error: OSError) -> str:
+    return "connect_refused" if error.errno == errno.ECONNREFUSED else "connect_failed"
