@@ -45,10 +45,10 @@ BASELINE_NIGHTS = 14
 NOISE_FRACTION = 0.1
 ROUND_DEVIATION = 0.003
 AR_COEFFICIENT = 0.7
-RATE_RPS = 16.0
+RATE_RPS = 40.0
 SLOTS = 16
-TOKENS = {"input": (400, 0.6, 16, 4000), "output": (40, 0.5, 4, 200)}
-COSTS = {"step_s": 0.015, "prefill_token_s": 50e-6, "decode_seq_s": 50e-6}
+TOKENS = {"input": (400, 0.6, 16, 4000), "output": (16, 0.5, 4, 200)}
+COSTS = {"step_s": 0.012, "prefill_token_s": 20e-6, "decode_seq_s": 40e-6}
 COMPARED = tuple(
     each for each in DEFAULT_COMPARED if each.metric in ("ttft_s", "tpot_s", "e2e_s", "output_tps")
 )
@@ -114,7 +114,7 @@ def open_round(seed: int, pace: float, slow: Slowdown | None) -> dict[str, float
 
 def closed_round(seed: int, pace: float, slow: Slowdown | None) -> dict[str, float]:
     """SLOTS clients, each of which asks again as soon as it is answered."""
-    made, server = requests(3, 4000), engine(seed, pace, slow)
+    made, server = requests(3, 6000), engine(seed, pace, slow)
     now_ns = tokens = started = 0
     ended: list[EngineRequest] = []
     for _ in range(SLOTS):
@@ -240,7 +240,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--nights", type=int, default=200, help="nights that are judged")
     parser.add_argument("--learning", type=int, default=14, help="nights before the first judged")
-    parser.add_argument("--drift", type=float, default=0.01, help="deviation of a night's drift")
+    parser.add_argument("--drift", type=float, default=0.005, help="deviation of a night's drift")
     parser.add_argument("--jobs", type=int, default=max(1, (os.cpu_count() or 1) // 2))
     asked = parser.parse_args()
     began = time.monotonic()

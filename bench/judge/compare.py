@@ -2,8 +2,8 @@
 
 A metric is worse (or better) when its difference is no chance, by a two-sided test at the profile's
 confidence after Holm's correction over the metrics judged, and its estimate is at least the minimum
-effect.  It is the same when the whole interval lies inside the minimum effect.  Everything between
-is undecided.  Exchanging the sides exchanges better and worse and changes nothing else.
+effect.  It is the same when its estimate is less than that, and its whole interval less than twice
+it.  Everything between is undecided.  Exchanging the sides exchanges better and worse and changes nothing else.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from bench.judge.compare_likeness import Unlike, conditions, is_open_loop, plan_
 from bench.judge.compare_pairs import Pair, pairs_of
 from bench.judge.compare_samples import Slice, sample_of, slice_of
 from bench.judge.compare_stats import (
+    MISSED_EFFECTS,
     Basis,
     Change,
     Difference,
@@ -246,7 +247,7 @@ def _advice(row: Row, effect: float) -> Text:
     if found.basis is Basis.NIGHTS:
         return _NIGHTS_DIFFER
     half, distance = (found.high - found.low) / 2, abs(found.change)
-    room = distance if distance >= effect else effect - distance
+    room = distance if distance >= effect else MISSED_EFFECTS * effect - distance
     factor = (half / room) ** 2 if room > 0 else math.inf
     if not factor < _MOST_RUNS:
         return Text(

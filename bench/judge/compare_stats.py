@@ -18,8 +18,8 @@ Sources
     rare events           Agresti & Caffo, Am. Stat. 54 (2000): one success and one failure added
                           to either side, as the least variance of a share.
     several metrics       Holm, Scand. J. Stat. 6 (1979).
-    same                  the interval inside the minimum effect: Schuirmann, J. Pharmacokinet.
-                          Biopharm. 15 (1987), with a confidence interval at the full level.
+    same                  the interval inside a margin: Schuirmann, J. Pharmacokinet. Biopharm. 15
+                          (1987), with a confidence interval at the full level.
 """
 
 from __future__ import annotations
@@ -40,6 +40,10 @@ from bench.judge.compare_blocks import (
 )
 from bench.judge.special import beta_cdf, t_quantile
 from bench.judge.stats import Floats
+
+MISSED_EFFECTS = 2.0
+"""What must not be missed, in minimum effects: nothing is called the same while so much is possible.
+A change of one minimum effect is called in half of the cases, so equality can't be shown closer."""
 
 
 class Scale(StrEnum):
@@ -249,13 +253,17 @@ def decide(
     found: Difference, adjusted_p: float, minimum_effect: float, scale: Scale,
     lower_is_better: bool, confidence: float,
 ) -> Change:  # fmt: skip
-    """Worse or better: not chance, and at least the minimum effect.  Same: surely less than it."""
+    """Worse or better: not chance, and at least the minimum effect.
+
+    Same: less than the minimum effect, and surely less than `MISSED_EFFECTS` of it.
+    """
     effect = effect_on_scale(minimum_effect, scale)
     if math.isnan(found.p):
         return Change.UNDECIDED
     if adjusted_p <= 1 - confidence and abs(found.change) >= effect:
         return Change.WORSE if (found.change > 0) == lower_is_better else Change.BETTER
-    inside = -effect < found.low and found.high < effect
+    margin = MISSED_EFFECTS * effect
+    inside = abs(found.change) < effect and -margin < found.low and found.high < margin
     return Change.SAME if inside else Change.UNDECIDED
 
 
