@@ -137,6 +137,7 @@ def _limit_row(limit: Limit, judged: Judged, valid: bool) -> dict[str, Any]:
         "result": result.value,
         "source": limit.source,
         "definition": metric.formula,
+        "definition_zh": metric.definition.zh,
         "note": limit.note.model_dump() if limit.note else None,
         "advice": judged.advice.as_json() if judged.advice else None,
     }

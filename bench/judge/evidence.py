@@ -78,7 +78,7 @@ def read_values(run: StoredRun, profile: Profile) -> RunValues:
     # Tokens of a response that was not streamed have no arrival of their own.
     unseen = np.clip(column(frame, "output_tokens") - tokens.arrived, 0, None)
     tokens.per_second += grid.count(column(frame, "done_s"), np.nan_to_num(unseen))
-    columns = request_columns(frame, tokens)
+    columns = request_columns(frame, tokens, profile.deadlines is not None)
     for name, found in columns.items():
         frame[name] = found.values
     good = None
@@ -99,11 +99,14 @@ def read_values(run: StoredRun, profile: Profile) -> RunValues:
     )
 
 
-def request_columns(frame: pd.DataFrame, tokens: TokenCounts) -> dict[str, Column]:
+def request_columns(
+    frame: pd.DataFrame, tokens: TokenCounts, has_deadlines: bool
+) -> dict[str, Column]:
     """Every request metric of every row.
 
     A request that failed or was dropped has the metric's value for that; one that the run's end cut
-    off has no end, so what needs it is unknown.
+    off has no end, so what needs it is unknown.  Without deadlines in the profile fluidity applies
+    to no request.
     """
     aborted = outcome_is(frame, "aborted")
     lost = outcome_is(frame, "failed", "dropped")
@@ -114,6 +117,10 @@ def request_columns(frame: pd.DataFrame, tokens: TokenCounts) -> dict[str, Colum
     columns = {}
     for metric in REQUEST_METRICS:
         assert metric.request is not None
+        if metric.needs == "fluidity" and not has_deadlines:
+            n = len(frame)
+            columns[metric.name] = Column(np.full(n, np.nan), np.ones(n, np.bool_))
+            continue
         found = metric.request(given)
         if metric.failed_as is not None:
             values = np.where(lost, metric.failed_as, found.values)

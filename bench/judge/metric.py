@@ -183,7 +183,9 @@ class Metric:
     the reference design or the paper.  `request` is set for request metrics, `run` for run
     metrics, neither for token metrics (`bench.judge.tokens`).  `samples` are what the run metric is
     made from, for advice on how many more are needed.  `needs` names what a profile has to
-    hold for the metric to exist: "good", "prices", "fluidity", "several runs".
+    hold for the metric to exist: "good", "prices", "fluidity", "several runs".  `formula_zh` is the
+    formula in Chinese, empty where the formula has no words.  `ideal` is the range in which a
+    resource is well used, both ends included (§5.3.3).
     """
 
     name: str
@@ -201,7 +203,14 @@ class Metric:
     failed_as: float | None = None
     samples: Text = REQUESTS
     needs: str = ""
+    formula_zh: str = ""
+    ideal: tuple[float, float] | None = None
 
     @property
     def title(self) -> Text:
         return Text(self.title_zh, self.title_en)
+
+    @property
+    def definition(self) -> Text:
+        """The formula in both languages."""
+        return Text(self.formula_zh or self.formula, self.formula)

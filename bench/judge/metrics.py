@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from bench.errors import UsageError
 from bench.judge.cache import CACHE
+from bench.judge.hosts import HOSTS
 from bench.judge.latency import LATENCY
 from bench.judge.metric import Metric, Scope
 from bench.judge.reliability import RELIABILITY
@@ -18,7 +19,7 @@ _GROUPS: tuple[tuple[str, tuple[Metric, ...]], ...] = (
     ("Throughput and goodput", THROUGHPUT),
     ("Cache", CACHE),
     ("Reliability and quality", RELIABILITY),
-    ("Resources and cost", RESOURCES),
+    ("Resources and cost", (*RESOURCES, *HOSTS)),
 )
 
 METRICS: Mapping[str, Metric] = {metric.name: metric for _, group in _GROUPS for metric in group}
@@ -44,6 +45,7 @@ def as_json(metric: Metric) -> dict[str, str]:
         "unit": metric.unit,
         "scope": metric.scope.value,
         "formula": metric.formula,
+        "formula_zh": metric.definition.zh,
         "applies_to": metric.applies_to,
         "direction": metric.direction,
         "source": metric.source,
@@ -59,13 +61,21 @@ def markdown() -> str:
             lines += [
                 f"### `{metric.name}`\n",
                 f"{metric.title_zh} · {metric.title_en}\n",
-                f"- formula: {metric.formula}",
+                f"- formula: {_formula(metric)}",
                 f"- unit: {metric.unit}; one value per {metric.scope.value}; "
-                f"better: {_BETTER[metric.direction]}",
+                f"better: {_BETTER[metric.direction]}{_ideal(metric)}",
                 f"- applies to: {metric.applies_to}",
                 f"- source: {metric.source}\n",
             ]
     return "\n".join(lines)
+
+
+def _formula(metric: Metric) -> str:
+    return f"{metric.formula_zh} · {metric.formula}" if metric.formula_zh else metric.formula
+
+
+def _ideal(metric: Metric) -> str:
+    return "; ideal {:.0%} to {:.0%}".format(*metric.ideal) if metric.ideal else ""
 
 
 _BETTER = {"lower": "lower", "higher": "higher", "none": "neither"}

@@ -7,7 +7,17 @@ from collections.abc import Callable
 
 import numpy as np
 
-from bench.judge.metric import SECONDS, Absence, Kind, Measured, Metric, Reading, absent, exact
+from bench.judge.metric import (
+    SECONDS,
+    Absence,
+    Kind,
+    Measured,
+    Metric,
+    Reading,
+    Text,
+    absent,
+    exact,
+)
 from bench.judge.stats import Estimate
 from bench.judge.throughput import goodput_tps, output_tps, request_rps
 
@@ -48,6 +58,15 @@ def device_memory_fraction(measured: Measured) -> Reading:
 
 def _device(labels: object) -> tuple[tuple[str, str], ...]:
     return tuple(sorted(labels.items())) if isinstance(labels, dict) else ()
+
+
+def device_temperature_c(measured: Measured) -> Reading:
+    """The hottest reading of any device."""
+    found = [t.values[np.isfinite(t.values)] for t in measured.server.gauge("device_temperature_c")]
+    known = [values for values in found if len(values)]
+    if not known:
+        return absent(Absence.NOT_SCRAPED)
+    return exact(max(float(values.max()) for values in known), sum(map(len, known)))
 
 
 def power_w(measured: Measured) -> Reading:
@@ -103,35 +122,42 @@ def _per(amount_per_s: float, rate: Reading, units: float) -> Reading:
     return Reading(Estimate(scaled / found.value, scaled / found.high, high, found.n))
 
 
-def _scraped(name: str, zh: str, en: str, formula: str, source: str) -> Metric:
+def _scraped(
+    name: str,
+    title: Text,
+    formula: Text,
+    source: str,
+    ideal: tuple[float, float] | None = None,
+) -> Metric:
     """A row for a gauge that is shown as its mean."""
     return Metric(
         name=name,
-        title_zh=zh,
-        title_en=en,
+        title_zh=title.zh,
+        title_en=title.en,
         unit="fraction",
-        formula=formula,
+        formula=formula.en,
+        formula_zh=formula.zh,
         applies_to="servers and exporters that expose it",
         direction="none",
         source=source,
         run=_mean_of(name),
         kind=Kind.EXACT,
+        ideal=ideal,
     )
 
 
 RESOURCES: tuple[Metric, ...] = (
     _scraped(
         "device_utilization_fraction",
-        "加速卡利用率",
-        "Accelerator utilisation",
-        "mean over devices and scrapes",
+        Text("加速卡利用率", "Accelerator utilisation"),
+        Text("对设备与采样取均值", "mean over devices and scrapes"),
         "§5.3.3 (SM 80–95 %)",
+        ideal=(0.8, 0.95),
     ),
     _scraped(
         "kv_usage_fraction",
-        "KV 缓存使用率",
-        "KV cache usage",
-        "mean over engines and scrapes",
+        Text("KV 缓存使用率", "KV cache usage"),
+        Text("对引擎与采样取均值", "mean over engines and scrapes"),
         "§5.3.3",
     ),
     Metric(
@@ -140,6 +166,7 @@ RESOURCES: tuple[Metric, ...] = (
         title_en="Peak KV cache usage",
         unit="fraction",
         formula="highest scraped value of any engine",
+        formula_zh="任一引擎采样的最大值",
         applies_to="servers that expose it",
         direction="lower",
         source="§4.5.4, §7.4.2 (alert 95 %)",
@@ -152,10 +179,25 @@ RESOURCES: tuple[Metric, ...] = (
         title_en="Accelerator memory in use",
         unit="fraction",
         formula="used / (used + free), mean over the window of the fullest device",
+        formula_zh="已用 /（已用 + 空闲），取窗口内均值最高的设备",
         applies_to="devices with an exporter",
         direction="lower",
         source="§5.3.3 (70–90 %)",
         run=device_memory_fraction,
+        kind=Kind.EXACT,
+        ideal=(0.7, 0.9),
+    ),
+    Metric(
+        name="device_temperature_c",
+        title_zh="加速卡最高温度",
+        title_en="Highest accelerator temperature",
+        unit="°C",
+        formula="highest scraped value of any device",
+        formula_zh="任一设备采样的最大值",
+        applies_to="devices with an exporter",
+        direction="lower",
+        source="metric system §6",
+        run=device_temperature_c,
         kind=Kind.EXACT,
     ),
     Metric(
@@ -164,6 +206,7 @@ RESOURCES: tuple[Metric, ...] = (
         title_en="Power",
         unit="W",
         formula="mean over the scrapes, summed over devices",
+        formula_zh="对采样取均值，对设备求和",
         applies_to="devices with an exporter",
         direction="lower",
         source="§5.3.3, §11.5.1",
@@ -176,6 +219,7 @@ RESOURCES: tuple[Metric, ...] = (
         title_en="Energy per output token",
         unit="J",
         formula="power / output token throughput",
+        formula_zh="功率 / 输出 Token 吞吐量",
         applies_to="devices with an exporter",
         direction="lower",
         source="§5.4.3",
@@ -189,6 +233,7 @@ RESOURCES: tuple[Metric, ...] = (
         title_en="Preemptions",
         unit="1",
         formula="Δ preemptions over the window's scrapes",
+        formula_zh="窗口采样内 Δ 抢占次数",
         applies_to="servers that count them",
         direction="lower",
         source="metric system §4",
@@ -201,6 +246,7 @@ RESOURCES: tuple[Metric, ...] = (
         title_en="Server restarts",
         unit="1",
         formula="counter resets or changes of the process start time over the window's scrapes",
+        formula_zh="窗口采样内计数器归零或进程启动时刻改变的次数",
         applies_to="servers with metrics",
         direction="lower",
         source="deployment solution §8",
@@ -213,6 +259,7 @@ RESOURCES: tuple[Metric, ...] = (
         title_en="Cost per request",
         unit="currency",
         formula="accelerators × price per hour / 3600 / request_rps",
+        formula_zh="加速卡数 × 每卡时价格 / 3600 / request_rps",
         applies_to="profiles with prices",
         direction="lower",
         source="§5.4.3, §5.6.3",
@@ -227,6 +274,7 @@ RESOURCES: tuple[Metric, ...] = (
         title_en="Cost per 1,000 output tokens",
         unit="currency",
         formula="1,000 × accelerators × price per hour / 3600 / output_tps",
+        formula_zh="1,000 × 加速卡数 × 每卡时价格 / 3600 / output_tps",
         applies_to="profiles with prices",
         direction="lower",
         source="§5.4.3",
@@ -241,6 +289,7 @@ RESOURCES: tuple[Metric, ...] = (
         title_en="Cost per million good tokens",
         unit="currency",
         formula="10⁶ × accelerators × price per hour / 3600 / goodput_tps",
+        formula_zh="10⁶ × 加速卡数 × 每卡时价格 / 3600 / goodput_tps",
         applies_to="profiles with prices and a good set",
         direction="lower",
         source="§5.4.3",

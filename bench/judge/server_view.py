@@ -73,6 +73,21 @@ class ServerView:
                 grown[replica] = grown.get(replica, 0.0) + more
         return [grown[replica] for replica in sorted(grown)]
 
+    def growth(self, series: str) -> list[Growth]:
+        """A counter's increase for each source and label set that was read at two instants."""
+        found = self.resolved.get(series)
+        if found is None:
+            return []
+        grown = []
+        for (source, labels), track in tracks(
+            self._samples(found.name), found.name, found.where
+        ).items():
+            length_s = (track[-1].at_ns - track[0].at_ns) / _NS_PER_S
+            more = counter_delta(sample.value for sample in track).value
+            if more is not None and length_s > 0:
+                grown.append(Growth(source, dict(labels), more * found.scale, length_s))
+        return grown
+
     def gauge(self, series: str) -> list[Gauge]:
         """A gauge's readings, one entry for each source and label set."""
         found = self.resolved.get(series)
@@ -107,6 +122,16 @@ class ServerView:
                 rows["at_s"], rows["source"], rows["labels"], rows["value"], strict=True
             )
         ]
+
+
+@dataclass(frozen=True, slots=True)
+class Growth:
+    """How much a counter of one source and label set grew, and over how long."""
+
+    source: str
+    labels: Mapping[str, str]
+    value: float
+    length_s: float
 
 
 @dataclass(frozen=True, slots=True, eq=False)

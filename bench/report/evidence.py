@@ -166,6 +166,12 @@ class Evidence:
         title = METRICS[metric].title
         return title.zh if self.words.language == "zh" else title.en
 
+    def definition(self, metric: str) -> str:
+        """The metric's title with its formula, for a note."""
+        formula = METRICS[metric].definition
+        text = formula.zh if self.words.language == "zh" else formula.en
+        return f"{self.title(metric)}: {text}"
+
     def short(self, metric: str) -> str:
         """The field's short name of a metric, else its title."""
         key = f"short.{metric}"

@@ -244,6 +244,7 @@ SERIES: Mapping[str, Series] = {
     "host_memory_total_bytes": Series(_GAUGE, "bytes", "host memory installed"),
     "host_receive_bytes": Series(_COUNTER, "bytes", "bytes received, by device"),
     "host_transmit_bytes": Series(_COUNTER, "bytes", "bytes sent, by device"),
+    "host_link_bytes_per_s": Series(_GAUGE, "bytes/s", "speed of the link, by device"),
     "host_tcp_retransmits": Series(_COUNTER, "segments", "TCP segments sent again"),
 }
 """Neutral series by name."""

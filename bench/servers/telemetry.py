@@ -87,6 +87,7 @@ NODE_EXPORTER = Family(
         "host_memory_total_bytes": (Exposed("node_memory_MemTotal_bytes"),),
         "host_receive_bytes": (Exposed("node_network_receive_bytes_total"),),
         "host_transmit_bytes": (Exposed("node_network_transmit_bytes_total"),),
+        "host_link_bytes_per_s": (Exposed("node_network_speed_bytes"),),
         "host_tcp_retransmits": (Exposed("node_netstat_Tcp_RetransSegs"),),
     },
 )

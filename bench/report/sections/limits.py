@@ -39,7 +39,7 @@ def _row(evidence: Evidence, limit: Mapping[str, Any]) -> list[Cell]:
     infinite = words("absent.infinite") if "value" in limit["infinite"] else ""
     reason = infinite or evidence.own(limit["advice"]) or words("absent.no_value")
     return [
-        Cell(name, note=evidence.title(metric)),
+        Cell(name, note=evidence.definition(metric)),
         Cell(f"{SYMBOLS[result]} {words(f'result.{result}')}", tone=result),
         Cell(bound),
         Cell("∞", note=infinite) if infinite else evidence.cell(metric, limit["value"], reason),

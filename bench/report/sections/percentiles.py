@@ -28,7 +28,7 @@ def percentile_table(evidence: Evidence) -> Table:
             continue
         rows.append(
             (
-                Cell(evidence.title(name), note=name),
+                Cell(evidence.title(name), note=evidence.definition(name)),
                 *(_value(evidence, name, entry, key) for key in _STATISTICS),
                 *(Cell(count(entry[key])) for key in ("n", "unknown", "not_applicable")),
             )

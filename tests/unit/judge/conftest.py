@@ -36,13 +36,18 @@ def frame_of(rows: list[dict[str, Any]]) -> pd.DataFrame:
 
 @dataclass
 class HandRun:
-    """A `StoredRun` from rows; `arrivals` of a row are its token events' instants."""
+    """A `StoredRun` from rows; `arrivals` of a row are its token events' instants.
+
+    `scrapes` are (instant, name, value) of the server; `labelled` are (instant, source, name,
+    labels, value) of anything.
+    """
 
     rows: list[dict[str, Any]]
     end: dict[str, Any] | None = None
     journal: list[dict[str, Any]] = field(default_factory=list)
     manifest: dict[str, Any] = field(default_factory=dict)
     scrapes: list[tuple[float, str, float]] = field(default_factory=list)
+    labelled: list[tuple[float, str, str, dict[str, str], float]] = field(default_factory=list)
     start_ns: int = 0
 
     @property
@@ -53,6 +58,9 @@ class HandRun:
     def server(self) -> pd.DataFrame:
         labels = (("engine", "0"),)
         found = [(at, "http://s/metrics", name, labels, value) for at, name, value in self.scrapes]
+        found += [
+            (at, s, n, tuple(sorted(pairs.items())), v) for at, s, n, pairs, v in self.labelled
+        ]
         return pd.DataFrame(found, columns=["at_s", "source", "name", "labels", "value"])
 
     def token_events(self) -> Iterator[TokenEvents]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,38 @@ def test_every_row_is_complete(metric: Any) -> None:
 def test_every_absence_has_words() -> None:
     """Why a value is missing can be said in both languages."""
     assert set(ABSENT) == set(Absence)
+
+
+_SYMBOLS = {
+    "accelerators", "body", "end", "first", "intended", "last", "output", "output_tokens", "sent",
+}  # fmt: skip
+"""Names that formulas in both languages use."""
+
+
+@pytest.mark.parametrize("metric", metrics.METRICS.values(), ids=lambda metric: metric.name)
+def test_a_formula_in_words_is_in_both_languages(metric: Any) -> None:
+    """A formula without a Chinese one is made of names that need no translation."""
+    names = set(re.findall(r"[a-z_]{3,}", metric.formula)) - metrics.METRICS.keys()
+    if metric.formula_zh:
+        assert any("一" <= letter <= "鿿" for letter in metric.formula_zh)
+        assert metric.definition.zh == metric.formula_zh
+    else:
+        assert names <= _SYMBOLS | {"e2e"}
+        assert metric.definition.zh == metric.formula
+
+
+def test_fluidity_without_deadlines_applies_to_nothing(
+    hand_run: Callable[..., Any],
+    ok_row: Callable[..., Any],
+    failed_row: Callable[..., Any],
+    profile: Callable[..., Any],
+) -> None:
+    """A failed request is 0 % fluid where there are deadlines, and has no fluidity without."""
+    run = hand_run([ok_row(0.0), failed_row(1.0)])
+    without = values(run)["fluidity"]
+    assert (without["n"], without["not_applicable"], without["min"]) == (0, 2, None)
+    found = values(run, profile(fluidity={"first_s": 1.0, "later_s": 1.0}))["fluidity"]
+    assert (found["n"], found["not_applicable"], found["min"]) == (2, 0, 0.0)
 
 
 def test_an_unknown_metric_names_the_nearest() -> None:
