@@ -40,16 +40,16 @@ def launch_hook(command: str) -> subprocess.Popen[bytes]:
 
 
 class Outage(threading.Thread):
-    """Breaks a part `break_after_s` after it is started, and restores it `lasting_s` later.
+    """Breaks a part `break_at_s` into a run, and restores it `lasting_s` later.
 
     What was broken is restored however the run ends.  `broken_s` and `restored_s` are when the
-    hooks were done, after the thread's start; `error` is what a hook said when it failed.
+    hooks were done, after the run's start; `error` is what a hook said when it failed.
     """
 
-    def __init__(self, hooks: Hooks, break_after_s: float, lasting_s: float) -> None:
+    def __init__(self, hooks: Hooks, break_at_s: float, lasting_s: float) -> None:
         super().__init__(name="outage", daemon=False)
         self._hooks = hooks
-        self._break_after_s = break_after_s
+        self._break_at_s = break_at_s
         self._lasting_s = lasting_s
         self._over = threading.Event()
         self._start_ns = 0
@@ -58,13 +58,15 @@ class Outage(threading.Thread):
         self.restored_s: float | None = None
         self.error: TargetError | None = None
 
-    def start(self) -> None:
-        self._start_ns = time.monotonic_ns()
-        super().start()
+    def begin(self, elapsed_s: float) -> None:
+        """The run has been going for `elapsed_s`.  Called again, it does nothing."""
+        if self.ident is None:
+            self._start_ns = time.monotonic_ns() - round(elapsed_s * 1e9)
+            self.start()
 
     def run(self) -> None:
         assert self._hooks.break_ is not None and self._hooks.restore is not None
-        if self._over.wait(self._break_after_s):
+        if self._over.wait(max(0.0, self._break_at_s - self._elapsed_s())):
             return
         try:
             run_hook("break", self._hooks.break_, self._hooks.limit_s)

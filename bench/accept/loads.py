@@ -11,13 +11,13 @@ from typing import Any
 from bench.accept.beside import Alerts, Health, Poller, health_url, tls_of
 from bench.accept.folder import AcceptanceFolder
 from bench.accept.hooks import Outage
-from bench.accept.scenario import recipe_of
+from bench.accept.scenario import recipe_of, runs_of
 from bench.accept.search import Point, bracket, next_rate
 from bench.accept.settings import Settings, Side
 from bench.conduct.preflight import Ready
 from bench.conduct.run import Order, Watch, conduct
 from bench.conduct.tally import Totals
-from bench.errors import ConfigError
+from bench.errors import ConfigError, TargetError
 from bench.judge.checklist import PEAK, Checklist, Scenario
 from bench.judge.judgement import judge
 from bench.judge.profile import Profile, load_profile
@@ -65,26 +65,35 @@ class Load:
 
 
 class Beside:
-    """A run's watch that also starts what is looked at beside it, when the clock starts."""
+    """A run's watch that also starts what happens beside it: polls, and an induced failure.
 
-    def __init__(self, watch: Watch, starting: Sequence[Poller | Outage]) -> None:
+    Polls start just before the clock; the failure counts from the clock, so it begins when the
+    first second of the run is told.
+    """
+
+    def __init__(self, watch: Watch, pollers: Sequence[Poller], outage: Outage | None) -> None:
         self._watch = watch
-        self._starting = starting
+        self._pollers = pollers
+        self._outage = outage
 
     def note(self, text: str) -> None:
         self._watch.note(text)
 
     def began(self, folder: Path, ready: Ready) -> None:
         self._watch.began(folder, ready)
-        for thread in self._starting:
-            thread.start()
+        for poller in self._pollers:
+            poller.start()
 
     def second(self, totals: Totals, elapsed_s: float) -> None:
         self._watch.second(totals, elapsed_s)
+        if self._outage is not None:
+            self._outage.begin(elapsed_s)
 
     def end(self) -> None:
-        for thread in self._starting:
-            thread.end()
+        if self._outage is not None:
+            self._outage.end()
+        for poller in self._pollers:
+            poller.end()
 
 
 class Loader:
@@ -110,9 +119,9 @@ class Loader:
 
     def _repeats(self, name: str, scenario: Scenario, record: Record) -> None:
         recipe = self._recipe(name, scenario)
-        while len(record["runs"]) < scenario.runs:
+        while len(record["runs"]) < runs_of(scenario, self.load.scale):
             health = self._health()
-            self._run(recipe, name, record, starting=[health.poller] if health else [])
+            self._run(recipe, name, record, pollers=[health.poller] if health else [])
             if health:
                 _add_health(record["observed"], health.observed)
             self.load.folder.keep(record)
@@ -120,10 +129,11 @@ class Loader:
     def _search(self, name: str, scenario: Scenario, record: Record) -> None:
         settings = self.load.settings.search
         start_rps = settings.start_rps or self._baseline_rps()
+        most = runs_of(scenario, self.load.scale)
         points = record["observed"].setdefault("points", [])
         while True:
             known = [Point(p["rate_rps"], p["held"]) for p in points]
-            rate = next_rate(known, start_rps, settings.tolerance_fraction, scenario.runs)
+            rate = next_rate(known, start_rps, settings.tolerance_fraction, most)
             if rate is None:
                 return
             recipe = self._recipe(name, scenario, rate)
@@ -161,7 +171,7 @@ class Loader:
             record["runs"] = [link for both in rounds for link in both]
             return
         recipe = self._recipe(name, scenario)
-        while len(rounds) < scenario.runs:
+        while len(rounds) < runs_of(scenario, self.load.scale):
             # Which side goes first alternates, so that a drift favours neither.
             sides = {"before": pair.before, "after": pair.after}
             order = list(sides) if len(rounds) % 2 == 0 else list(reversed(sides))
@@ -193,15 +203,17 @@ class Loader:
         if recipe.duration_s is None:
             raise ConfigError(f"scenario {name}: its recipe needs duration_s, to break in it")
         outage = Outage(hooks, recipe.duration_s * _BREAK_AT, recipe.duration_s * _BROKEN_FOR)
-        starting: list[Poller | Outage] = [outage]
+        pollers = []
         alerts = None
         if self.load.settings.prometheus:
             alerts = Alerts(self.load.settings.prometheus, outage.broken)
-            starting.append(alerts.poller)
+            pollers.append(alerts.poller)
         record["runs"] = []
-        self._run(recipe, name, record, starting=starting)
+        self._run(recipe, name, record, pollers=pollers, outage=outage)
         if outage.error is not None:
             raise outage.error
+        if outage.broken_s is None or outage.restored_s is None:
+            raise TargetError("the run ended before the failure was induced: make it longer")
         record["observed"] = {
             "hooks": {"broken_s": outage.broken_s, "restored_s": outage.restored_s},
             **({"alert_s": alerts.first_s} if alerts else {}),
@@ -251,7 +263,8 @@ class Loader:
         name: str,
         record: Record,
         target: Target | None = None,
-        starting: Sequence[Poller | Outage] = (),
+        pollers: Sequence[Poller] = (),
+        outage: Outage | None = None,
     ) -> Path:
         """One run; its folder's link goes into the record."""
         load = self.load
@@ -273,7 +286,7 @@ class Loader:
             metrics_url=None if other else load.metrics_url,
             scrapes=load.scrapes,
         )
-        beside = Beside(self._watch, starting)
+        beside = Beside(self._watch, pollers, outage)
         try:
             done = conduct(order, beside)
         finally:

@@ -13,6 +13,8 @@ from bench.workload.resolve import Overrides, override, recipe_of_lengths, resol
 
 SHORTEST_S = 1.0
 FEWEST_REQUESTS = 10
+SHORTEST_OUTAGE_S = 8.0
+FEWEST_RUNS = {"load": 2, "search": 2, "pair": 1, "outage": 1}
 
 
 def recipe_of(
@@ -38,7 +40,17 @@ def recipe_of(
         warmup_requests=scenario.warmup_requests,
         endpoint=endpoint,
     )
-    return scaled(override(recipe, options), scale)
+    recipe = override(recipe, options)
+    if scenario.kind == "outage" and recipe.duration_s:
+        # Shorter, and hooks that take seconds would not fit in.
+        scale = min(1.0, max(scale, SHORTEST_OUTAGE_S / recipe.duration_s))
+    return scaled(recipe, scale)
+
+
+def runs_of(scenario: Scenario, scale: float) -> int:
+    """How many runs a scenario takes: a rehearsal makes fewer, and enough to show the way."""
+    fewest = min(scenario.runs, FEWEST_RUNS[scenario.kind])
+    return max(fewest, math.ceil(scenario.runs * scale))
 
 
 def _base(name: str, scenario: Scenario, settings: Settings) -> Recipe:
