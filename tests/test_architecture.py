@@ -37,6 +37,7 @@ MAY_IMPORT = {
     "judge": FOUNDATION | {"record", "servers"},
     "report": FOUNDATION | {"record", "servers", "judge"},
     "conduct": FOUNDATION | {"workload", "load", "servers", "record"},
+    "live": FOUNDATION | {"conduct"},
     "selftest": FOUNDATION | {"workload", "load", "sim", "record", "judge", "conduct"},
     "nightly": FOUNDATION | {"record", "judge", "report", "conduct"},
     "accept": FOUNDATION | {"workload", "load", "servers", "record", "judge", "conduct"},

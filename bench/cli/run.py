@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bench.cli.target import make_target, target_options
+from bench.cli.watching import live_options, watching
 from bench.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
@@ -110,6 +111,7 @@ _RENAMED = {
 @click.option(
     "--selftest", is_flag=True, help="First measure how exact this machine is at the run's load."
 )
+@live_options
 @click.option("--no-report", is_flag=True, help="Don't write report.html.")
 @click.option(
     "--lang",
@@ -154,7 +156,7 @@ def command(url: str, as_json: bool, **options: Any) -> None:
         },
         endpoint=recipe.endpoint,
     )  # fmt: skip
-    console = Console(quiet=as_json and not sys.stderr.isatty())
+    console = Console(quiet=as_json and not sys.stderr.isatty(), stop=recipe.stop)
     workers = worker_count(options["workers"])
     order = Order(
         recipe=recipe,
@@ -171,17 +173,18 @@ def command(url: str, as_json: bool, **options: Any) -> None:
         pin_cpus=options["pin_cpus"],
         selftest=before_run(workers, console.note) if options["selftest"] else None,
     )
-    try:
-        done = conduct(order, console)
-    finally:
+    live = {name: options[name] for name in ("metrics_port", "pushgateway")}
+    with watching(console, recipe.name, **live) as (watch, concluded):
+        done = conduct(order, watch)
         console.close()
-    code = conclude(
-        done.path,
-        profile,
-        lang=options["lang"],
-        report=not options["no_report"],
-        as_json=as_json,
-    )
+        code = conclude(
+            done.path,
+            profile,
+            lang=options["lang"],
+            report=not options["no_report"],
+            as_json=as_json,
+        )
+        concluded(done.path)
     sys.exit(ExitCode.INTERRUPTED if done.interrupted else code)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,7 +15,11 @@ _SUMMED = ("due", "sent", "ok", "failed", "dropped", "aborted", "running", "outp
 
 @dataclass(slots=True)
 class Totals:
-    """What all workers have done so far.  `ttft_s`: of the answers of about the last second."""
+    """What all workers have done so far.
+
+    `lag_max_s`: of about the last second.  `ttft_s`, `tpot_s`, `e2e_s`: of the answers that the
+    report which made these totals has brought, so that whoever adds them up counts each once.
+    """
 
     due: int = 0
     sent: int = 0
@@ -26,7 +31,9 @@ class Totals:
     output_tokens: int = 0
     lag_max_s: float = 0.0
     failed_by_class: dict[str, int] = field(default_factory=dict)
-    ttft_s: list[float] = field(default_factory=list)
+    ttft_s: Sequence[float] = ()
+    tpot_s: Sequence[float] = ()
+    e2e_s: Sequence[float] = ()
 
 
 class Tally:
@@ -41,14 +48,14 @@ class Tally:
     def take(self, worker: int, counters: dict[str, Any]) -> str | None:
         """Takes a worker's second; returns why the run must stop now, or None."""
         self._last[worker] = counters
-        totals = Totals()
+        latencies = {name: counters[name] for name in ("ttft_s", "tpot_s", "e2e_s")}
+        totals = Totals(**latencies)
         for name in _SUMMED:
             setattr(totals, name, sum(each[name] for each in self._last.values()))
         for each in self._last.values():
             totals.lag_max_s = max(totals.lag_max_s, each["lag_max_ns"] / 1e9)
             for name, count in each["failed_by_class"].items():
                 totals.failed_by_class[name] = totals.failed_by_class.get(name, 0) + count
-            totals.ttft_s += each["ttft_s"]
         self.totals = totals
         return self._reason_to_stop(counters["at_ns"])
 

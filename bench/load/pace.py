@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from dataclasses import dataclass, field
 
 from bench.model import Exchange, Outcome, Phase
@@ -31,9 +32,18 @@ class Pace:
     drain_s: float = 60.0
 
 
+def _seconds() -> array[float]:
+    """An array: it is copied and pickled as a whole, where a list would be walked."""
+    return array("d")
+
+
 @dataclass(slots=True)
 class Counters:
-    """What one worker has done so far; sent to the parent once a second."""
+    """What one worker has done so far; sent to the parent once a second.
+
+    Since the last time it was sent: `lag_max_ns`, `stall_max_ns`, and the latencies of answers of
+    the main phase that ended well, `ttft_s` and `e2e_s` from the intended start.
+    """
 
     due: int = 0
     sent: int = 0
@@ -50,7 +60,9 @@ class Counters:
     reads: int = 0
     clock_steps: int = 0
     failed_by_class: dict[str, int] = field(default_factory=dict)
-    ttft_s: list[float] = field(default_factory=list)
+    ttft_s: array[float] = field(default_factory=_seconds)
+    tpot_s: array[float] = field(default_factory=_seconds)
+    e2e_s: array[float] = field(default_factory=_seconds)
 
     def count(self, exchange: Exchange) -> None:
         """Adds one finished exchange."""
@@ -71,5 +83,19 @@ class Counters:
         self.uncertain_first += exchange.uncertain_first
         if exchange.sent_ns is not None:
             self.lag_max_ns = max(self.lag_max_ns, exchange.sent_ns - exchange.intended_ns)
-        if exchange.first_ns is not None and exchange.phase is Phase.MAIN:
-            self.ttft_s.append((exchange.first_ns - exchange.intended_ns) / 1e9)
+        if exchange.outcome is Outcome.OK and exchange.phase is Phase.MAIN:
+            self._time(exchange)
+
+    def forget(self) -> None:
+        """Begins a new second: what counts since the last report is empty again."""
+        self.lag_max_ns = self.stall_max_ns = 0
+        self.ttft_s, self.tpot_s, self.e2e_s = _seconds(), _seconds(), _seconds()
+
+    def _time(self, exchange: Exchange) -> None:
+        first_ns, last_ns, tokens = exchange.first_ns, exchange.last_ns, exchange.output_tokens
+        if first_ns is not None:
+            self.ttft_s.append((first_ns - exchange.intended_ns) / 1e9)
+            if last_ns is not None and tokens is not None and tokens >= 2:
+                self.tpot_s.append((last_ns - first_ns) / 1e9 / (tokens - 1))
+        if exchange.done_ns is not None:
+            self.e2e_s.append((exchange.done_ns - exchange.intended_ns) / 1e9)

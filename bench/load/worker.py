@@ -197,8 +197,7 @@ class _Worker:
         told = asdict(counters)
         told["at_ns"] = time.monotonic_ns()
         told["cpu_s"] = time.process_time()
-        counters.lag_max_ns = counters.stall_max_ns = 0
-        counters.ttft_s = []
+        counters.forget()
         with contextlib.suppress(BrokenPipeError):
             self._pipe.send(("second", self._job.worker, told))
 

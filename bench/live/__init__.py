@@ -1,0 +1,1 @@
+"""A run while it is made: progress against its plan, latencies so far, Prometheus metrics."""
