@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from bench.cli.scrapes import prometheus_source, scrape_options, scrape_targets
 from bench.cli.target import make_target, target_options
 from bench.cli.watching import live_options, watching
 from bench.errors import ExitCode, UsageError
@@ -111,6 +112,7 @@ _RENAMED = {
 @click.option(
     "--selftest", is_flag=True, help="First measure how exact this machine is at the run's load."
 )
+@scrape_options
 @live_options
 @click.option("--no-report", is_flag=True, help="Don't write report.html.")
 @click.option(
@@ -134,6 +136,8 @@ def command(url: str, as_json: bool, **options: Any) -> None:
                 -p realtime-chat
       bench run -t http://127.0.0.1:8000 --input-tokens 512 --output-tokens 128 \\
                 --rate 5 --duration 60
+      bench run -t http://gateway:8000 -w chat --scrape a=http://10.0.0.1:8000 \\
+                --scrape b=http://10.0.0.2:8000 --scrape http://10.0.0.1:9400
 
     Exit codes: 0 pass or nothing judged, 2 usage, 3 an objective failed, 4 not valid or undecided,
     5 server not usable, 130 interrupted (what was measured is kept).
@@ -169,6 +173,14 @@ def command(url: str, as_json: bool, **options: Any) -> None:
         transport=transport_of(options["transport"]),
         family=options["family"],
         metrics_url=options["metrics_url"],
+        scrapes=scrape_targets(target, options["scrapes"]),
+        prometheus=prometheus_source(
+            target,
+            options["prometheus"],
+            options["prometheus_match"],
+            options["prometheus_queries"],
+            options["scrape_interval"],
+        ),
         scrape_interval_s=options["scrape_interval"],
         pin_cpus=options["pin_cpus"],
         selftest=before_run(workers, console.note) if options["selftest"] else None,

@@ -129,14 +129,7 @@ async def _vocabulary(
             announce("POST two calibration requests, 1 output token each")
             counted = []
             for words, text in calibration_prompts():
-                shape = (await ask(client, target, text, 1, found.style)).shape
-                if shape is None or shape.prompt_tokens is None:
-                    raise TargetError(
-                        "the server does not report usage.prompt_tokens, so that prompts can't be "
-                        "made as long as planned",
-                        "give --tokenizer-file tokenizer.json",
-                    )
-                counted.append((words, shape.prompt_tokens))
+                counted.append((words, await _prompt_tokens(client, target, text, found)))
             return estimated_vocabulary(counted)
         announce("POST /tokenize: looking for words of one token")
 
@@ -149,6 +142,32 @@ async def _vocabulary(
         takes_messages = recipe.endpoint in MESSAGE_ENDPOINTS
         measured = await measured_vocabulary(ids, chat if takes_messages else None)
     return token_id_vocabulary(measured) if method is LengthMethod.TOKEN_IDS else measured
+
+
+async def _prompt_tokens(
+    client: ControlClient, target: Target, text: str, found: ProbeResult
+) -> int:
+    """How long the server says a prompt is; raises TargetError where it does not.
+
+    An endpoint that counts no prompts has the same text counted as a completion.
+    """
+    endpoints = [target.endpoint]
+    if target.endpoint not in MESSAGE_ENDPOINTS:
+        endpoints.append("completions")
+    for endpoint in endpoints:
+        try:
+            trial = await ask(client, replace(target, endpoint=endpoint), text, 1, found.style)
+        except TargetError:
+            if endpoint == target.endpoint:
+                raise
+        else:
+            if trial.shape is not None and trial.shape.prompt_tokens is not None:
+                return trial.shape.prompt_tokens
+    raise TargetError(
+        "the server does not say how long a prompt is, so that prompts can't be made as long as "
+        "planned",
+        "give --tokenizer-file tokenizer.json",
+    )
 
 
 def _check_context(plan: Plan, found: ProbeResult) -> None:

@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import platform
 import secrets
 import signal
-import socket
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -17,18 +15,19 @@ from typing import Any, Protocol
 
 import orjson
 
-from bench import __version__
+from bench.conduct.manifest import manifest_of
 from bench.conduct.preflight import Ready, prepare, shares
 from bench.conduct.tally import Tally, Totals, end_of, second_of
-from bench.errors import BenchError
+from bench.errors import BenchError, TargetError
 from bench.load.fleet import Fleet
 from bench.load.worker import Job, raise_file_limit
-from bench.model import Manifest, ServerSample, Target
+from bench.model import RequestStyle, ServerSample, Target
 from bench.record.files import write_whole
 from bench.record.folder import SELFTEST, RunFolder
 from bench.servers.findings import scrape_target
+from bench.servers.prometheus import PrometheusSource, Span, read_range
 from bench.servers.scrape import Scraper, ScrapeTarget
-from bench.workload.recipe import Recipe, named_seeds, recipe_manifest
+from bench.workload.recipe import Recipe
 
 SETTLE_S = 1.2
 """After the last answer, before the last scrape: some servers refresh once a second."""
@@ -59,7 +58,8 @@ class Order:
     """What to run, against what, and how.
 
     `target.headers` holds the key, and is taken out of all that is written.  `profile` is the
-    profile as resolved, for the manifest.  `scrapes` are exporters beside the server's metrics.
+    profile as resolved, for the manifest.  `scrapes` are replicas and exporters beside the
+    server's metrics; `prometheus` is asked after the run for what it kept of all of them.
     `selftest` is awaited before the run, and what it says becomes the folder's selftest.json.
     """
 
@@ -74,6 +74,7 @@ class Order:
     family: str | None = None
     metrics_url: str | None = None
     scrapes: Sequence[ScrapeTarget] = ()
+    prometheus: PrometheusSource | None = None
     scrape_interval_s: float = 1.0
     pin_cpus: bool = False
     selftest: SelfTest | None = None
@@ -110,7 +111,10 @@ async def conduct_async(order: Order, watch: Watch) -> Done:
     hidden = [value for value in order.target.headers.values() if len(value) >= _SECRET_CHARACTERS]
     hidden += [value.removeprefix("Bearer ") for value in hidden]
     folder = RunFolder.create(
-        order.folder, order.recipe.name, _manifest(order, ready, tag), secrets=hidden
+        order.folder,
+        order.recipe.name,
+        manifest_of(order, ready, tag, _style(order, ready, tag)),
+        secrets=hidden,
     )
     if tested is not None:
         write_whole(folder.path / SELFTEST, orjson.dumps(tested, option=orjson.OPT_INDENT_2))
@@ -128,7 +132,7 @@ class _Conductor:
         self._tally = Tally(order.recipe.stop)
         self._reason: str | None = None
         self._interrupts = 0
-        self._start_ns = 0
+        self._start_ns = self._start_unix_ns = 0
         self._server_parts = folder.server_parts()
         self._jobs = _jobs(order, ready, folder, tag)
         self._fleet = Fleet(self._jobs, self._on_second, self._on_start)
@@ -147,8 +151,7 @@ class _Conductor:
                 loop.remove_signal_handler(number)
 
     async def _run(self) -> Done:
-        own = scrape_target(self._ready.probe, self._ready.target)
-        targets = [*([own] if own else []), *self._order.scrapes]
+        targets = _scrape_targets(self._order, self._ready)
         async with Scraper(targets, self._order.scrape_interval_s, self._on_samples) as scraper:
             await scraper.scrape_once()
             self._folder.journal("phase", name="start")
@@ -168,6 +171,8 @@ class _Conductor:
             await scraper.scrape_once()
             for source, count in scraper.counts.items():
                 self._folder.journal("scrapes", source=source, **asdict(count))
+        if self._order.prometheus is not None:
+            await self._ask_prometheus(self._order.prometheus, ended.end_ns)
         self._server_parts.close()
         if ended.dead:
             self._reason = f"worker {ended.dead[0]} died"
@@ -179,10 +184,22 @@ class _Conductor:
         self._folder.finish(end)
         return Done(self._folder.path, end, bool(self._interrupts))
 
+    async def _ask_prometheus(self, source: PrometheusSource, end_ns: int) -> None:
+        """Takes what Prometheus kept of the run; a run is not lost because it says nothing."""
+        span = Span(self._start_ns, end_ns, self._start_unix_ns)
+        try:
+            samples = await read_range(source, span)
+        except TargetError as error:
+            self._folder.journal("prometheus", url=source.url, samples=0, error=error.message)
+            self._watch.note(f"nothing from Prometheus: {error.message}")
+        else:
+            self._folder.journal("prometheus", url=source.url, samples=len(samples))
+            self._server_parts.add(samples)
+
     def _on_start(self, start_ns: int) -> None:
         self._start_ns = start_ns
-        now_ns, wall_ns = time.monotonic_ns(), time.time_ns()
-        self._folder.journal("start", start_ns=start_ns, start_unix_ns=wall_ns + start_ns - now_ns)
+        self._start_unix_ns = time.time_ns() + start_ns - time.monotonic_ns()
+        self._folder.journal("start", start_ns=start_ns, start_unix_ns=self._start_unix_ns)
 
     def _on_second(self, worker: int, counters: dict[str, Any]) -> None:
         why = self._tally.take(worker, counters)
@@ -216,12 +233,23 @@ class _Conductor:
             await asyncio.to_thread(self._server_parts.flush)
 
 
+def _scrape_targets(order: Order, ready: Ready) -> list[ScrapeTarget]:
+    """What is scraped: the server itself, and what was named beside it, nothing twice.
+
+    Where a Prometheus server is asked for every known name, it tells of the server too.
+    """
+    own = scrape_target(ready.probe, ready.target)
+    kept = order.prometheus is not None and not order.prometheus.queries
+    targets = [] if own is None or kept else [own]
+    return targets + [each for each in order.scrapes if own is None or each.url != own.url]
+
+
 def _jobs(order: Order, ready: Ready, folder: RunFolder, tag: str) -> list[Job]:
     workers = order.workers
     paces = shares(ready.pace, workers)
     warm = -(-ready.warm_connections // workers)
     cpus = sorted(os.sched_getaffinity(0)) if order.pin_cpus else []
-    style = replace(ready.probe.style, cache_salt=None)
+    style = _style(order, ready, tag)
     return [
         Job(
             worker=worker,
@@ -242,62 +270,13 @@ def _jobs(order: Order, ready: Ready, folder: RunFolder, tag: str) -> list[Job]:
     ]
 
 
-def _manifest(order: Order, ready: Ready, tag: str) -> Manifest:
-    target, found = ready.target, ready.probe
-    return Manifest(
-        run_id="",
-        created_utc="",
-        bench_version=__version__,
-        command=order.command,
-        host=host(),
-        clocks={
-            "instants": "CLOCK_MONOTONIC, ns",
-            "arrivals": "kernel" if order.transport == "wire" else "user",
-        },
-        target={
-            "url": target.base_url,
-            "model": target.model,
-            "endpoint": target.endpoint,
-            "tls_verify": target.tls.verify,
-            "timeouts": asdict(target.timeouts),
-        },
-        server=found.as_json(),
-        workload={
-            **ready.plan.manifest(found.metrics.block_tokens),
-            "resolved": recipe_manifest(order.recipe),
-        },
-        load={
-            "run_tag": tag,
-            "workers": order.workers,
-            "transport": order.transport,
-            "pace": asdict(ready.pace),
-            "warm_connections": ready.warm_connections,
-            "style": asdict(found.style),
-            "sampling": sorted(order.sampling),
-        },
-        profile=order.profile,
-        seeds=named_seeds(order.recipe),
-    )
+def _style(order: Order, ready: Ready, tag: str) -> RequestStyle:
+    """How requests are asked: as the probe saw it work, with the run's cache salt.
 
-
-def host() -> dict[str, Any]:
-    """The measuring machine."""
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return {
-        "name": socket.gethostname(),
-        "cores": os.cpu_count(),
-        "usable_cores": len(os.sched_getaffinity(0)),
-        "memory_bytes": memory,
-        "cpu": _cpu_model(),
-        "kernel": platform.release(),
-        "system": platform.system(),
-        "python": platform.python_version(),
-    }
-
-
-def _cpu_model() -> str | None:
-    with contextlib.suppress(OSError), Path("/proc/cpuinfo").open(encoding="utf-8") as lines:
-        for line in lines:
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return None
+    That field keeps the server's cache of this run apart.  The prompts' own salt does the same for
+    servers without it, but not for a chat template's beginning.
+    """
+    style, salt = ready.probe.style, order.recipe.salt
+    if style.cache_salt is None or salt == "none":
+        return replace(style, cache_salt=None)
+    return replace(style, cache_salt=tag if salt == "auto" else salt)

@@ -8,8 +8,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from bench import __version__
+from bench.conduct.manifest import host
 from bench.conduct.preflight import Ready
-from bench.conduct.run import SelfTest, host
+from bench.conduct.run import SelfTest
 from bench.selftest.load import Load, load_of
 from bench.selftest.measure import Measured, measure
 from bench.selftest.ramp import ramp

@@ -23,6 +23,7 @@ from bench.servers.tokenizer import count_chat, tokenize
 from bench.servers.trial import Trial, ask
 
 PROBE_TOKENS = 8
+_PROBE_SALT = "bench-probe"
 _PROMPT = "Say a few words about the sea."
 
 
@@ -92,7 +93,13 @@ async def _trial(
     client: ControlClient, target: Target, family: Family, ids: list[int]
 ) -> tuple[Trial, bool | None]:
     """The one streamed request, and whether a prompt of token ids was taken (None: not tried)."""
-    style = replace(family.style, include_usage=True, continuous_usage=True, return_token_ids=True)
+    style = replace(
+        family.style,
+        include_usage=True,
+        continuous_usage=True,
+        return_token_ids=True,
+        cache_salt=_PROBE_SALT if family.cache_salt else None,
+    )
     if target.endpoint != "completions" or not (ids and family.token_ids_prompt):
         return await ask(client, target, _PROMPT, PROBE_TOKENS, style), None
     try:

@@ -59,6 +59,7 @@ async def ask(
     """
     turn = Turn(0, None, None, None, output_tokens)
     dialect = dialect_named(target.endpoint)
+    style = replace(style, ignore_eos=style.ignore_eos and dialect.ignore_eos)
     named: list[str] = []
     guessed: list[str] = []
     while True:

@@ -35,7 +35,8 @@ class Dialect:
     """How one kind of endpoint is asked and what its answers mean; pure functions over bytes.
 
     `path` holds `{model}` where the model's name belongs into it.  `ends_unmarked`: nothing in a
-    stream says that it is whole, so the end of the body is taken for it.
+    stream says that it is whole, so the end of the body is taken for it.  `ignore_eos`: it has a
+    field to go on past the end of text.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Dialect:
     read_whole: ReadWhole
     framing: Framing = SSE
     ends_unmarked: bool = False
+    ignore_eos: bool = True
 
 
 class Answer:

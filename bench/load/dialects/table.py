@@ -33,15 +33,28 @@ DIALECTS: Mapping[str, Dialect] = {
             responses.read_whole,
         ),
         Dialect(
-            "tgi", "/generate_stream", native.encode_tgi, native.read_tgi, native.read_tgi_whole
+            "tgi",
+            "/generate_stream",
+            native.encode_tgi,
+            native.read_tgi,
+            native.read_tgi_whole,
+            ignore_eos=False,
         ),
-        Dialect("infer", "/infer", native.encode_infer, native.read_tgi, native.read_tgi_whole),
+        Dialect(
+            "infer",
+            "/infer",
+            native.encode_infer,
+            native.read_tgi,
+            native.read_tgi_whole,
+            ignore_eos=False,
+        ),
         Dialect(
             "triton",
             "/v2/models/{model}/generate_stream",
             native.encode_triton,
             native.read_triton,
             native.read_triton_whole,
+            ignore_eos=False,
         ),
         Dialect(
             "generate",
