@@ -25,8 +25,8 @@ MODULES = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
     for path in sorted((ROOT / "bench").rglob("*.py"))
 }
-FOUNDATION = {"bench", *(path.stem for path in (ROOT / "bench").glob("*.py"))}
-"""The modules that are in no room."""
+FOUNDATION = {"bench", *(path.stem for path in (ROOT / "bench").glob("*.py"))} - {"api"}
+"""The modules that are in no room; `api` is a room of one module."""
 
 MAY_IMPORT = {
     "workload": FOUNDATION,
@@ -44,6 +44,7 @@ MAY_IMPORT = {
 }
 """Which rooms a room may import besides itself; docs/architecture.md has the same table."""
 
+MAY_IMPORT["api"] = FOUNDATION | {"record", "judge"}
 MAY_IMPORT["cli"] = FOUNDATION | MAY_IMPORT.keys()
 
 NETWORK = {"aiohttp", "ftplib", "http", "httptools", "select", "selectors", "smtplib", "socket"}
@@ -137,11 +138,11 @@ def test_the_documented_rules_are_these() -> None:
 
 
 def test_the_foundation_imports_no_room() -> None:
-    """Records, errors, shipped files and YAML know of no room."""
+    """Records, errors, shipped files and YAML know of no room; `bench` itself opens its door."""
     for module in MODULES:
         if room_of(module) in FOUNDATION:
             rooms = {room_of(name) for name in inside(imports_of(module), {"bench"})}
-            assert rooms <= FOUNDATION, module
+            assert rooms <= FOUNDATION | ({"api"} if module == "bench" else set()), module
 
 
 def test_judging_and_reporting_touch_no_network() -> None:

@@ -23,7 +23,7 @@ from bench.judge.verdict import judge_limit
 from bench.judge.window import WHOLE_RUN, Window
 from bench.record.files import write_whole
 
-_NO_PROFILE = Profile(name="none", title=Words(zh="无", en="none"))
+NO_PROFILE = Profile(name="none", title=Words(zh="无", en="none"))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,7 +58,7 @@ class Judgement:
 
 def judge(run: StoredRun, profile: Profile | None = None) -> Judgement:
     """Judge a run, under a profile, or without one: then there are values and no limits."""
-    rules = profile or _NO_PROFILE
+    rules = profile or NO_PROFILE
     values = read_values(run, rules)
     steady = evidence_of(run, values, values.steady, rules)
     uncut = steady
