@@ -60,10 +60,9 @@ def command(context: click.Context, config_path: Path, label: str, as_json: bool
     """
     from bench.nightly.config import load_nightly
 
-    config = load_nightly(config_path)
-    context.obj = config
+    context.obj = config_path
     if context.invoked_subcommand is None:
-        sys.exit(_measure(config, label, as_json))
+        sys.exit(_measure(load_nightly(config_path), label, as_json))
 
 
 @command.group("baseline")
@@ -75,25 +74,28 @@ def baseline() -> None:
 @click.argument("name")
 @click.option("--night", "nights", multiple=True, metavar="ID", help="Only these nights.")
 @click.pass_obj
-def pin_command(config: Nightly, name: str, nights: tuple[str, ...]) -> None:
+def pin_command(config_path: Path, name: str, nights: tuple[str, ...]) -> None:
     """Keep the present rolling baseline, or the nights given, as NAME.
 
     A configuration with `baseline: {pinned: NAME}` is held against it from then on.
     """
     from bench.nightly.baselines import pin
+    from bench.nightly.config import load_nightly
 
-    click.echo(f"wrote {pin(config, name, nights)}")
+    click.echo(f"wrote {pin(load_nightly(config_path), name, nights)}")
 
 
 @baseline.command("list")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object to stdout.")
 @click.pass_obj
-def list_command(config: Nightly, as_json: bool) -> None:
+def list_command(config_path: Path, as_json: bool) -> None:
     """List the pinned baselines."""
     import orjson
 
     from bench.nightly.baselines import pinned_baselines
+    from bench.nightly.config import load_nightly
 
+    config = load_nightly(config_path)
     found = pinned_baselines(config)
     if as_json:
         rows = [
@@ -117,14 +119,16 @@ def list_command(config: Nightly, as_json: bool) -> None:
 @command.command("accept")
 @click.argument("night")
 @click.pass_obj
-def accept_command(config: Nightly, night: str) -> None:
+def accept_command(config_path: Path, night: str) -> None:
     """Take NIGHT as the new level: a change that is wanted, or that has to be lived with.
 
     Later nights are held against it and those after it, no longer against those before.
     """
+    from bench.nightly.config import load_nightly
     from bench.nightly.nights import accept
     from bench.nightly.publish import publish_index
 
+    config = load_nightly(config_path)
     accepted = accept(config.path, night)
     publish_index(config)
     click.echo(f"accepted {accepted.id} as the new level")
