@@ -58,8 +58,9 @@ def command(
 
     Each metric gets its difference with an interval from resampled stretches of time and from how
     the runs of a side differ. It is worse or better when that is not chance (5 % over all metrics,
-    by Holm) and at least the minimum effect; the same when it is less, and surely less than twice that;
-    else undecided. The minimum effects are 3 % for medians and throughput and 5 % for P99, or the profile's `compare`.
+    by Holm) and at least the minimum effect; the same when it is less, and surely less than twice
+    that; else undecided. The minimum effects are 3 % for medians and throughput and 5 % for P99, or
+    the profile's `compare`.
 
     Runs that differ in recipe, profile, model, endpoint, transport or workers are refused. Two runs
     of one plan (same recipe and seed) are compared at the same stretches of it and request by

@@ -46,6 +46,8 @@ def change_points(series: Floats, minimum_shift: float, level: float = LEVEL) ->
     Segments have at least `SHORTEST_SEGMENT` values; a shift of less than `minimum_shift`, in the
     unit of the series, is none.
     """
+    if len(series) < 2 * SHORTEST_SEGMENT:
+        return []
     edges = dict(_splits(series, 0, len(series), level))
     while True:
         found = _levels(series, edges)

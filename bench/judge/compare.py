@@ -3,7 +3,8 @@
 A metric is worse (or better) when its difference is no chance, by a two-sided test at the profile's
 confidence after Holm's correction over the metrics judged, and its estimate is at least the minimum
 effect.  It is the same when its estimate is less than that, and its whole interval less than twice
-it.  Everything between is undecided.  Exchanging the sides exchanges better and worse and changes nothing else.
+it.  Everything between is undecided.  Exchanging the sides exchanges better and worse and changes
+nothing else.
 """
 
 from __future__ import annotations

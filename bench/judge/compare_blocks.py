@@ -76,13 +76,16 @@ class Ranked:
         weights = block_weights()
         counts, thresholds = self._counted()
         total = weights @ np.bincount(self.block, minlength=BLOCKS)
-        needed = np.maximum(np.ceil(np.round(self.q * total, 6)), 1)
-        reached = weights @ counts >= needed[:, None] - 0.5
-        place = np.where(reached[:, -1], reached.argmax(axis=1), len(thresholds) - 1)
-        return thresholds[place]
+        needed = np.maximum(np.ceil(np.round(self.q * total, 6)), 1) - 0.5
+        low, high = np.zeros(len(total), np.int64), np.full(len(total), len(thresholds) - 1)
+        while (low < high).any():
+            middle = (low + high) // 2
+            reached = np.einsum("rb,rb->r", weights, counts[middle]) >= needed
+            low, high = np.where(reached, low, middle + 1), np.where(reached, middle, high)
+        return thresholds[high]
 
     def _counted(self) -> tuple[Floats, Floats]:
-        """Values of each block at most each threshold, (BLOCKS, thresholds), and the thresholds.
+        """Values of each block at most each threshold, (thresholds, BLOCKS), and the thresholds.
 
         The thresholds are ranks around the quantile, as far as the resampled share can move.
         """
@@ -94,9 +97,11 @@ class Ranked:
         high = min(math.ceil((self.q + reach) * n) + 1, n - 1)
         ranks = np.unique(np.linspace(low, high, _MOST_THRESHOLDS).round().astype(np.int64))
         thresholds = self.ascending[ranks]
-        counts = np.empty((BLOCKS, len(ranks)))
+        counts = np.empty((len(ranks), BLOCKS))
         for k in range(BLOCKS):
-            counts[k] = np.searchsorted(self.ascending[self.block == k], thresholds, side="right")
+            counts[:, k] = np.searchsorted(
+                self.ascending[self.block == k], thresholds, side="right"
+            )
         return counts, thresholds
 
 

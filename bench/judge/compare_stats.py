@@ -42,8 +42,8 @@ from bench.judge.special import beta_cdf, t_quantile
 from bench.judge.stats import Floats
 
 MISSED_EFFECTS = 2.0
-"""What must not be missed, in minimum effects: nothing is called the same while so much is possible.
-A change of one minimum effect is called in half of the cases, so equality can't be shown closer."""
+"""What must not be missed, in minimum effects: nothing is called the same while so much may be.  A
+change of one minimum effect is found in half of the cases, so equality can't be shown closer."""
 
 
 class Scale(StrEnum):
