@@ -8,6 +8,7 @@ import select
 import socket
 import ssl
 import struct
+import time
 from typing import Any
 
 import httptools
@@ -94,25 +95,23 @@ class Connection:
         """Whether a part of the request is not in the kernel yet."""
         return bool(self._out)
 
-    def on_writable(self) -> bool:
-        """Goes on with connecting or sending.
-
-        True once everything handed over is in the kernel.  Raises OSError, ssl.SSLError.
-        """
+    def on_writable(self) -> None:
+        """Goes on with connecting or sending.  Raises OSError, ssl.SSLError."""
         if not self.connected:
             self._check_connected()
         if not self.open and self._tls is not None:
-            return self._handshake()
+            self._handshake()
+            return
         self.open = True
-        return self._flush()
+        self._flush()
 
     def _check_connected(self) -> None:
         if error := self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
             raise OSError(error, os.strerror(error))
         self.connected = True
 
-    def _handshake(self) -> bool:
-        """A step of the TLS handshake; True when it is done and all is sent."""
+    def _handshake(self) -> None:
+        """A step of the TLS handshake."""
         assert self._tls is not None
         try:
             self._tls.do_handshake()
@@ -121,7 +120,7 @@ class Connection:
             pass
         finally:
             self._queue(self._tls_out.read())
-        return self._flush() and self.open
+        self._flush()
 
     def _queue(self, ciphertext: bytes) -> None:
         if ciphertext:
@@ -148,8 +147,8 @@ class Connection:
             self._flush()
         return b"".join(parts)
 
-    def start(self, flight: Flight) -> bool:
-        """Sends the flight's request; True when all of it is in the kernel.  Raises OSError."""
+    def start(self, flight: Flight) -> None:
+        """Sends the flight's request, or what the kernel takes of it.  Raises OSError."""
         self.flight = flight
         self.parser = httptools.HttpResponseParser(flight)
         flight.connection_requests = self.served
@@ -158,23 +157,31 @@ class Connection:
         else:
             self._tls.write(flight.request)
             self._queue(self._tls_out.read())
-        return self._flush()
+        self._flush()
 
-    def _flush(self) -> bool:
+    def _flush(self) -> None:
+        """Sends what is left, and notes on the flight when the last of its request was handed over.
+
+        The instant is the one before the call: a fast server's answer may be there behind it.
+        """
+        before_ns = 0
         while self._out:
+            before_ns = time.monotonic_ns()
             try:
                 sent = self.sock.send(self._out)
             except BlockingIOError:
                 self._want_write(True)
-                return False
+                return
             except (BrokenPipeError, ConnectionResetError):
                 # the server may have answered before it closed: reading will tell
                 self._want_write(False)
-                return False
+                return
             self._out = self._out[sent:]
         self._out = _NOTHING
         self._want_write(False)
-        return True
+        flight = self.flight
+        if before_ns and self.parser is not None and flight is not None and flight.sent_ns is None:
+            flight.sent_ns = before_ns
 
     def _want_write(self, wanted: bool) -> None:
         if wanted != self._wants_write:

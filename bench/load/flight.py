@@ -54,6 +54,7 @@ class Flight:
         "head_complete",
         "headers_ns",
         "intended_ns",
+        "keep_alive",
         "last_low_ns",
         "last_read_ns",
         "lows_ns",
@@ -110,6 +111,7 @@ class Flight:
         self.retry_after: bytes | None = None
         self.streamed = dialect.framing.streamed(b"")
         self.framed = False
+        self.keep_alive = True
         self.head_complete = False
         self.complete = False
         self.pieces: list[bytes] = []
@@ -153,6 +155,13 @@ class Flight:
             self.retry_after = value
         elif name in (b"content-length", b"transfer-encoding"):
             self.framed = True
+        elif name == b"connection" and b"close" in value.lower():
+            self.keep_alive = False
+
+    @property
+    def persistent(self) -> bool:
+        """Whether the response lets its connection be used again (RFC 9112, 9.3)."""
+        return self.framed and self.keep_alive
 
     def on_message_begin(self) -> None:
         """Forgets an interim answer, 1xx (RFC 9110, 15.2): the final one comes behind it."""

@@ -152,11 +152,9 @@ class Traffic:
 
     def _on_writable(self, connection: Connection) -> None:
         was_open = connection.open
-        sent = connection.on_writable()
+        connection.on_writable()
         if not was_open and connection.open:
             self._opened(connection)
-        elif sent and connection.flight is not None and connection.flight.sent_ns is None:
-            connection.flight.sent_ns = time.monotonic_ns()
 
     def _opened(self, connection: Connection) -> None:
         self._pool.opening -= 1
@@ -187,8 +185,7 @@ class Traffic:
 
     def _launch(self, connection: Connection, flight: Flight) -> None:
         try:
-            if connection.start(flight):
-                flight.sent_ns = time.monotonic_ns()
+            connection.start(flight)
         except OSError as error:
             self._broken(connection, error)
 
@@ -197,10 +194,11 @@ class Traffic:
     ) -> None:
         connection.take_tcp_figures(flight)
         parser = connection.parser
-        keep = reusable and parser is not None and parser.should_keep_alive()
+        # the parser's own should_keep_alive() would be about the next message by now
+        persistent = parser is not None and parser.get_http_version() == "1.1"
         connection.flight = connection.parser = None
         connection.served += 1
-        if keep and not connection.sending:
+        if reusable and persistent and flight.persistent and not connection.sending:
             self._pool.give_back(connection, at_ns)
         else:
             self._pool.drop(connection)
