@@ -41,7 +41,7 @@ _WIDTH = 80
 def show(found: Mapping[str, Any], out: IO[str]) -> None:
     """Print a comparison's JSON."""
     console = Console(file=out, width=_WIDTH, highlight=False, soft_wrap=True)
-    head = f"{'':<13}{'metric':<17}{'base':>10}{'new':>10}{'change':>10}  interval"
+    head = f"{'':<12}{'metric':<14}{'base':>9}{'new':>9}{'change':>10}  interval"
     console.print(Text(head, "dim"))
     for row in found["metrics"]:
         _print_row(console, row)
@@ -69,7 +69,7 @@ def _print_row(console: Console, row: Mapping[str, Any]) -> None:
         quantity(row[side], row["unit"]).removesuffix(" tokens/s") for side in ("base", "new")
     ]
     style = _STYLES[row["result"]]
-    line = f"{word:<13}{name:<17}{values[0]:>10}{values[1]:>10}{shown(row):>10}  {interval(row)}"
+    line = f"{word:<12}{name:<14}{values[0]:>9}{values[1]:>9}{shown(row):>10}  {interval(row)}"
     console.print(Text(line, style))
     if row["advice"] and row["result"] in ("undecided", "none"):
-        console.print(Text(f"{'':<13}{row['advice']['en']}", "dim"))
+        console.print(Text(f"{'':<12}{row['advice']['en']}", "dim"))
