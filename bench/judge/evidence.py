@@ -21,8 +21,8 @@ from bench.judge.verdict import Evidence
 from bench.judge.window import Grid, Window, cut, grid_of, per_second, whole_window
 
 _READ_BY_RUN_METRICS = [
-    "index", "outcome", "error_class", "intended_s", "sent_s", "role_s", "first_s", "last_s",
-    "done_s", "prompt_tokens", "cached_tokens", "output_tokens",
+    "index", "outcome", "error_class", "error_text", "reconnects", "intended_s", "sent_s",
+    "role_s", "first_s", "last_s", "done_s", "prompt_tokens", "cached_tokens", "output_tokens",
 ]  # fmt: skip
 
 

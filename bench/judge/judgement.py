@@ -12,6 +12,8 @@ import numpy as np
 import pandas as pd
 
 from bench.judge.client import Client
+from bench.judge.diagnosis import Case, diagnose
+from bench.judge.diagnosis_rules import RULES
 from bench.judge.documents import junit, summary_of, verdict_of
 from bench.judge.evidence import RunValues, StoredRun, evidence_of, read_values
 from bench.judge.profile import Profile, Words
@@ -65,7 +67,10 @@ def judge(run: StoredRun, profile: Profile | None = None) -> Judgement:
     if not values.steady.spans(values.whole):
         uncut = evidence_of(run, values, values.whole, rules, inside=steady)
     client = _client(run, values, rules)
+    findings = check(client)
     results = [(limit, judge_limit(limit, steady)) for limit in rules.limits]
+    summary = summary_of(values, steady, uncut, client)
+    summary["diagnosis"] = diagnose(RULES, Case(steady.measured, steady.readings, findings))
     frame = values.frame
     frame["in_window"] = client.in_window
     frame["good"] = values.good[0] if values.good else np.zeros(len(frame), np.bool_)
@@ -76,8 +81,8 @@ def judge(run: StoredRun, profile: Profile | None = None) -> Judgement:
         itl_s=steady.itl_s,
         series=values.series,
         window=values.steady,
-        summary=summary_of(values, steady, uncut, client),
-        verdict=verdict_of(profile, values.steady, rules.confidence, check(client), results),
+        summary=summary,
+        verdict=verdict_of(profile, values.steady, rules.confidence, findings, results),
     )
 
 

@@ -88,6 +88,17 @@ class ServerView:
                 grown.append(Growth(source, dict(labels), more * found.scale, length_s))
         return grown
 
+    def mean(self, series: str) -> float | None:
+        """Mean of what a histogram observed, over all sources; None where it observed nothing."""
+        found = self.resolved.get(series)
+        if found is None or found.kind is not Kind.HISTOGRAM:
+            return None
+        total, count = (
+            window_delta(self._samples(name), name, found.where).value
+            for name in (f"{found.name}_sum", f"{found.name}_count")
+        )
+        return total * found.scale / count if total is not None and count else None
+
     def gauge(self, series: str) -> list[Gauge]:
         """A gauge's readings, one entry for each source and label set."""
         found = self.resolved.get(series)

@@ -28,6 +28,8 @@ def frame_of(rows: list[dict[str, Any]]) -> pd.DataFrame:
     for name in (*(f"{time}_s" for time in _TIMES), *_NUMBERS):
         frame[name] = np.array([row.get(name, np.nan) for row in rows], np.float64)
     frame["index"] = np.arange(len(rows))
+    frame["reconnects"] = np.array([row.get("reconnects", 0) for row in rows], np.int64)
+    frame["error_text"] = pd.Series([row.get("error_text") for row in rows], dtype=object)
     frame["uncertain_first"] = [bool(row.get("uncertain_first", False)) for row in rows]
     for name, usual in (("phase", "main"), ("outcome", "ok"), ("error_class", None)):
         frame[name] = pd.Categorical([row.get(name, usual) for row in rows])
