@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 PLAIN_EVERY_S = 10.0
 _LIVE_PER_S = 2
 _WIDTH = 80
-_MOST_CLASSES = 4
+_MOST_CLASSES = 3
 _LAG_WORTH_SAYING_S = 0.005
 
 
@@ -117,26 +117,26 @@ def plain_line(progress: Progress) -> str:
 
 def live_view(progress: Progress, width: int = _WIDTH) -> Group:
     """The progress as a block of lines, at most `width` columns wide."""
-    totals, bounds, rates = progress.totals, progress.bounds, progress.rates
+    totals, rates = progress.totals, progress.rates
     assert totals is not None
-    planned = f"   of {bounds.requests:,}" if bounds.requests is not None else ""
-    failed = Text(f"{totals.failed:,} failed", "bold yellow" if totals.failed else "")
-    dropped = f"   {totals.dropped:,} dropped" if totals.dropped else ""
-    aborted = f"   {totals.aborted:,} aborted" if totals.aborted else ""
-    lag = f"sends at most {_seconds(totals.lag_max_s)} late in the last second"
+    counts = [Text(f"{totals.ok:,} ok")]
+    counts.append(Text(f"{totals.failed:,} failed", "bold yellow" if totals.failed else ""))
+    for name in ("dropped", "aborted"):
+        if count := getattr(totals, name):
+            counts.append(Text(f"{count:,} {name}"))
+    counts.append(Text(f"{totals.running:,} open"))
     rows = Table.grid(padding=(0, 2))
-    rows.add_row(
-        "requests",
-        Text.assemble(
-            f"{totals.ok:,} ok   ", failed, f"{dropped}{aborted}   {totals.running:,} open{planned}"
-        ),
-    )
+    rows.add_column(no_wrap=True)
+    rows.add_column(no_wrap=True, overflow="ellipsis")
+    rows.add_row("done", _done(progress))
+    rows.add_row("requests", Text("   ").join(counts))
     if rates is not None:
         rows.add_row(
             "rate",
             f"{rates.offered_rps:.1f}/s offered   {rates.ok_rps:.1f}/s ok   "
             f"{rates.tokens_per_s:,.0f} tokens/s   (last {RATES_OVER_S:.0f} s)",
         )
+    lag = f"sends at most {_seconds(totals.lag_max_s)} late in the last second"
     late = "bold yellow" if totals.lag_max_s > _LAG_WORTH_SAYING_S else ""
     rows.add_row("client", Text(lag, late))
     if totals.failed:
@@ -167,9 +167,7 @@ def ending(bounds: Bounds, stop: Stop | None) -> str:
 
 def _bar(progress: Progress, width: int) -> Table:
     fraction, left_s = progress.fraction, progress.left_s
-    told = _clock(progress.elapsed_s)
-    if fraction is not None:
-        told = f"{fraction:4.0%}  {told}"
+    told = "" if fraction is None else f"{fraction:4.0%}"
     if fraction == 1:
         told += "  waiting for open answers"
     elif left_s is not None:
@@ -184,6 +182,14 @@ def _bar(progress: Progress, width: int) -> Table:
     )
     line.add_row(bar, told)
     return line
+
+
+def _done(progress: Progress) -> str:
+    """How much of what bounds the run is done."""
+    bounds = progress.bounds
+    planned = f" of {bounds.requests:,}" if bounds.requests is not None else ""
+    until = f" of {_clock(bounds.duration_s)}" if bounds.duration_s is not None else ""
+    return f"{progress.ended:,}{planned} requests   {_clock(progress.elapsed_s)}{until}"
 
 
 def _latencies(progress: Progress) -> Table:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import threading
 import urllib.error
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -49,12 +50,13 @@ _VERDICTS = ("pass", "fail", "undecided", "invalid", "none")
 
 
 class LiveMetrics(Collector):
-    """A `bench.conduct.run.Watch` that can be scraped.
+    """A `bench.conduct.run.Watch` that can be scraped, from any thread; a scrape is of one instant.
 
     Before `began` there is nothing to tell.  `conclude` adds what the run came to.
     """
 
     def __init__(self) -> None:
+        self._lock = threading.Lock()
         self._labels: dict[str, str] = {}
         self._bounds = Bounds()
         self._totals: Totals | None = None
@@ -71,25 +73,27 @@ class LiveMetrics(Collector):
 
     def began(self, folder: Path, ready: Ready) -> None:
         server = ready.probe.server
-        self._labels = {
-            "run": folder.name,
-            "model": ready.target.model,
-            "family": server.family,
-            "version": server.version or "",
-        }
-        self._bounds = Bounds.of(ready)
-        self._latencies = {
-            "ttft": ("Intended start to first token", Histogram(TTFT_BOUNDS_S)),
-            "tpot": ("Mean time per output token after the first", Histogram(TPOT_BOUNDS_S)),
-            "e2e": ("Intended start to end of the answer", Histogram(E2E_BOUNDS_S)),
-        }
-        self._totals, self._results, self._elapsed_s = None, [], 0.0
+        with self._lock:
+            self._labels = {
+                "run": folder.name,
+                "model": ready.target.model,
+                "family": server.family,
+                "version": server.version or "",
+            }
+            self._bounds = Bounds.of(ready)
+            self._latencies = {
+                "ttft": ("Intended start to first token", Histogram(TTFT_BOUNDS_S)),
+                "tpot": ("Mean time per output token after the first", Histogram(TPOT_BOUNDS_S)),
+                "e2e": ("Intended start to end of the answer", Histogram(E2E_BOUNDS_S)),
+            }
+            self._totals, self._results, self._elapsed_s = None, [], 0.0
 
     def second(self, totals: Totals, elapsed_s: float) -> None:
         given = {"ttft": totals.ttft_s, "tpot": totals.tpot_s, "e2e": totals.e2e_s}
-        for name, values_s in given.items():
-            self._latencies[name][1].add(values_s)
-        self._elapsed_s, self._totals = elapsed_s, totals
+        with self._lock:
+            for name, values_s in given.items():
+                self._latencies[name][1].add(values_s)
+            self._elapsed_s, self._totals = elapsed_s, totals
 
     def conclude(self, summary: Mapping[str, Any], verdict: Mapping[str, Any]) -> None:
         """Takes summary.json and verdict.json: every known value, and the verdict as 0 or 1."""
@@ -105,7 +109,8 @@ class LiveMetrics(Collector):
         for word in _VERDICTS:
             verdicts.add_metric((word,), float(verdict["verdict"] == word))
         valid = GaugeMetricFamily("bench_valid", "1 if the run can be trusted", verdict["valid"])
-        self._results = [values, verdicts, valid]
+        with self._lock:
+            self._results = [values, verdicts, valid]
 
     # -- exposition ------------------------------------------------------------------------
 
@@ -113,9 +118,11 @@ class LiveMetrics(Collector):
         """Nothing: the registry would else collect before there is a run."""
         return []
 
-    def collect(self) -> Iterator[Metric]:
-        if not self._labels:
-            return
+    def collect(self) -> list[Metric]:
+        with self._lock:
+            return list(self._told()) if self._labels else []
+
+    def _told(self) -> Iterator[Metric]:
         run = GaugeMetricFamily("bench_run_info", "Which run this is", labels=tuple(self._labels))
         run.add_metric(tuple(self._labels.values()), 1)
         yield run
