@@ -20,6 +20,7 @@ from bench.report.sections.band import Band
 from bench.report.words import Words
 
 _MOST_TICKS = 6
+_FEWEST_ROUNDS = 2
 _COLOURS = {"worse": "@vermilion", "better": "@green"}
 _SIGNS = {"worse": "x", "better": "diamond"}
 
@@ -112,17 +113,24 @@ def _band(words: Words, name: str, nights: Sequence[Night]) -> Band:
         (words("history.night"), f"{night_date(last.id)} {last.label}".strip()),
         (words("band.server"), last.server),
         (words("history.nights"), count(len(nights))),
-        (words("history.baseline"), " ".join(own(words, text) for text in last.change["notes"])),
+        (words("history.held_against"), " ".join(own(words, text) for text in last.change["notes"])),
     )
     return Band(
         title=name,
         tone=TONES[last.verdict],
         symbol=SYMBOLS[last.verdict],
         verdict_word=words(f"change.verdict_{last.verdict}"),
-        because=because(words, {**last.change, "invalid": ()}),
+        because=_because(words, last),
         cards=cards(words, last.change),
         facts=tuple((title, fact) for title, fact in facts if fact),
     )
+
+
+def _because(words: Words, last: Night) -> str:
+    valid = sum(each.valid for each in last.rounds)
+    if valid < _FEWEST_ROUNDS:
+        return words("history.few_rounds", n=count(valid), all=count(len(last.rounds)))
+    return because(words, last.change)
 
 
 def night_date(night_id: str) -> str:

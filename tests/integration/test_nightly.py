@@ -24,25 +24,22 @@ requests: 60
 """
 
 
-def test_two_nights_leave_a_history(tmp_path: Path) -> None:
-    """Each night makes its rounds and warm-up, is kept, judged and published."""
+def test_a_night_leaves_a_history(tmp_path: Path) -> None:
+    """A night makes its warm-up round and its rounds, is kept, judged and published."""
     (tmp_path / "k.yaml").write_text(RECIPE)
     path = tmp_path / "nightly.yaml"
-    answers = []
     with running_sim(SimConfig(port=0)) as server:
         path.write_text(
             f"name: n\ntarget: {{url: '{server.url}'}}\nworkload: k.yaml\nrounds: 2\n"
             "warmup_rounds: 1\nfolder: out\n"
         )
-        for label in ("one", "two"):
-            found = CliRunner().invoke(command, ["-c", str(path), "--label", label, "--json"])
-            assert found.exit_code in (0, 3, 4), found.output
-            answers.append(json.loads(found.stdout))
-    nights = read_nights(tmp_path / "out")
-    assert [night.label for night in nights] == ["one", "two"]
-    assert [night.id for night in nights] == [answer["night"] for answer in answers]
-    assert all(len(night.rounds) == 2 for night in nights)
-    assert len(list((tmp_path / "out" / "runs").iterdir())) == 6
-    assert nights[0].conditions["recipe"] == nights[1].conditions["recipe"]
-    assert "two" in (tmp_path / "out" / "index.html").read_text()
+        found = CliRunner().invoke(command, ["-c", str(path), "--label", "one", "--json"])
+    assert found.exit_code in (0, 4), found.output  # 4 where this machine was too busy
+    (night,) = read_nights(tmp_path / "out")
+    answer = json.loads(found.stdout)
+    assert (night.id, night.label) == (answer["night"], "one")
+    assert night.server.startswith("vLLM")
+    assert len(night.rounds) == 2
+    assert len(list((tmp_path / "out" / "runs").iterdir())) == 3
+    assert "one" in (tmp_path / "out" / "index.html").read_text()
     assert (tmp_path / "out" / "latest" / "junit.xml").is_file()
