@@ -82,7 +82,8 @@ class Ranked:
             middle = (low + high) // 2
             reached = np.einsum("rb,rb->r", weights, counts[middle]) >= needed
             low, high = np.where(reached, low, middle + 1), np.where(reached, middle, high)
-        return thresholds[high]
+        drawn: Floats = thresholds[high]
+        return drawn
 
     def _counted(self) -> tuple[Floats, Floats]:
         """Values of each block at most each threshold, (thresholds, BLOCKS), and the thresholds.
