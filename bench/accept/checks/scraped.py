@@ -23,6 +23,7 @@ from bench.servers.series import histogram_delta
 _NS_PER_S = 1e9
 _DEVICE_LABELS = ("UUID", "gpu", "id", "vdie_id")
 _REPLICA_LABELS = ("engine", "pod", "instance")
+_ROUNDING = 1e-9  # of percentages that were scaled to fractions
 _IDLE = ("idle", "iowait")
 
 
@@ -88,7 +89,7 @@ def utilisation(asked: Asked, wanted: RangeParameters) -> Finding:
     if not found:
         raise missing("series", name=wanted.of)
     value = float(np.median(found))
-    good = wanted.low <= value <= wanted.high
+    good = wanted.low - _ROUNDING <= value <= wanted.high + _ROUNDING
     ends = f"{wanted.low:.0%}–{wanted.high:.0%}"
     text = Text(f"应在 {ends} 内。", f"Wanted within {ends}.")
     low_is_bound = value < wanted.low or wanted.high == 1

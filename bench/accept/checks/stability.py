@@ -12,7 +12,7 @@ from bench.judge.checklist_result import Finding
 from bench.judge.metric import Text, column, outcome_is
 from bench.judge.stats import Floats, quantiles
 
-_TRAILING_S = 5
+_TRAILING = 20
 
 
 class SpreadParameters(OnScenario):
@@ -106,7 +106,7 @@ def health(asked: Asked, wanted: HealthParameters) -> Finding:
 
 
 class WarmUpParameters(OnScenario):
-    """How soon the hit rate over the last 5 s reaches `hit_fraction`."""
+    """How soon the hit rate over the last 20 requests reaches `hit_fraction`."""
 
     hit_fraction: float = Field(gt=0, lt=1)
     bound_s: float = Field(gt=0)
@@ -122,22 +122,24 @@ def cache_warm_up(asked: Asked, wanted: WarmUpParameters) -> Finding:
         raise missing("no_value", why="the responses state no cached_tokens")
     start_s = float(column(rows, "intended_s").min())
     at_s = column(rows, "first_s")[both] - start_s
+    if len(at_s) < _TRAILING:
+        raise missing("too_short", why=f"{len(at_s)} of {_TRAILING} requests")
     reached = _first_reached(at_s, cached[both], prompt[both], wanted.hit_fraction)
     text = Text(
-        "命中率（最近 5 s）首次达标的时刻。", "When the hit rate of the last 5 s first got there."
+        f"最近 {_TRAILING} 个请求的命中率首次达标的时刻。",
+        f"When the hit rate of the last {_TRAILING} requests first got there.",
     )
     links = (run.link,)
     return asked.held(reached, wanted.bound_s, "lower", "s", text, n=len(at_s), links=links)
 
 
 def _first_reached(at_s: Floats, cached: Floats, prompt: Floats, share: float) -> float:
-    """Instant of the first request at which Σ cached / Σ prompt of the trailing 5 s is `share`."""
+    """Instant of the request with which Σ cached / Σ prompt of the last ones first is `share`."""
     order = np.argsort(at_s, kind="stable")
     at_s, cached, prompt = at_s[order], cached[order], prompt[order]
     sums = np.concatenate([[0.0], np.cumsum(cached - share * prompt)])
-    first = np.searchsorted(at_s, at_s - _TRAILING_S)
-    there = np.flatnonzero(sums[1:] - sums[first] >= 0)
-    return float(at_s[there[0]]) if len(there) else float("inf")
+    there = np.flatnonzero(sums[_TRAILING:] - sums[:-_TRAILING] >= 0)
+    return float(at_s[there[0] + _TRAILING - 1]) if len(there) else float("inf")
 
 
 class BlockingParameters(OnScenario):
