@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import io
 import ssl
 import time
 from types import SimpleNamespace
@@ -180,8 +181,7 @@ class Portable:
 
     def abort(self) -> None:
         """Ends every flight now; they are recorded as aborted."""
-        for task, flight in self._tasks.items():
-            flight.aborted = flight.error_class is None
+        for task in self._tasks:
             task.cancel()
 
     async def _exchange(self, flight: Flight) -> None:
@@ -206,7 +206,9 @@ class Portable:
     async def _post(self, session: aiohttp.ClientSession, flight: Flight) -> None:
         async with session.post(
             self._url,
-            data=flight.request,
+            data=io.BytesIO(
+                flight.request
+            ),  # bytes above 1 MiB would be sent in one blocking piece
             headers={"X-Request-Id": flight.request_id},
             allow_redirects=False,
             trace_request_ctx=flight,
@@ -231,16 +233,20 @@ class Portable:
         flight = self._tasks.pop(task)
         self._connecting.pop(flight, None)
         self._reusing.discard(flight)
-        if task.cancelled():
-            flight.aborted = flight.aborted or flight.error_class is None
-        elif (error := task.exception()) is not None:
+        if not task.cancelled() and (error := task.exception()) is not None:
             self._end(error)
             return
-        whole = flight.error_class is None and not task.cancelled()
+        if task.cancelled():
+            flight.aborted = flight.error_class is None
+        whole = flight.error_class is None and not flight.aborted
         flight.done_ns = flight.last_read_ns if whole else time.monotonic_ns()
-        self._replay.ended(flight)
-        self._replay.recorded(flight)
-        self._wake()
+        try:
+            self._replay.ended(flight)
+            self._replay.recorded(flight)
+        except Exception as error:
+            self._end(error)
+        else:
+            self._wake()
 
     def _trace(self) -> aiohttp.TraceConfig:
         """Tells when a flight connects, whether its connection is a kept one, when it is sent."""

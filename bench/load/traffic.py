@@ -132,8 +132,7 @@ class Traffic:
         try:
             parser.feed_data(received)
         except httptools.HttpParserError as error:
-            if not flight.complete:  # else the bytes behind a whole answer are wrong
-                flight.fail("malformed_http", str(error))
+            flight.fail("malformed_http", str(error))
             self._finish(connection, flight, at_ns, reusable=False)
             return
         if flight.headers_ns is None and flight.head_complete:

@@ -1,0 +1,505 @@
+"""Connections that fail, break, are refused, reused and replaced."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from bench.errors import TargetError
+from bench.load.pace import Pace
+from bench.model import Outcome, RequestStyle, Timeouts
+
+Replayed = Callable[..., Any]
+
+
+def unused_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        return int(taken.getsockname()[1])
+
+
+# -- no connection ---------------------------------------------------------------------------
+
+
+def test_a_port_where_nothing_listens(replayed: Replayed, transport: str) -> None:
+    """Each request is refused, and the loop ends."""
+    trial = replayed(transport, f"http://127.0.0.1:{unused_port()}", 20)
+    assert trial.classes == ["connect_refused"] * 20
+
+
+def test_warming_up_where_nothing_listens(replayed: Replayed, transport: str) -> None:
+    """Before the start it is the user's to know: the error names the address."""
+    port = unused_port()
+    with pytest.raises(TargetError, match=f"127.0.0.1.*{port}"):
+        replayed(transport, f"http://127.0.0.1:{port}", warm=2)
+
+
+def no_such_host(*arguments: Any, **options: Any) -> Any:
+    raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+
+def test_a_host_without_an_address(
+    replayed: Replayed, transport: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Known before the start; where aiohttp looks it up again, each request has the class."""
+    monkeypatch.setattr(socket, "getaddrinfo", no_such_host)
+    with pytest.raises(TargetError, match=r"no\.such\.host"):
+        replayed(transport, "http://no.such.host:8000", warm=1)
+    if transport == "portable":
+        assert replayed(transport, "http://no.such.host:8000", 2).classes == ["dns", "dns"]
+
+
+def test_a_connection_that_is_never_made(replayed: Replayed, transport: str) -> None:
+    """A listener whose queue is full answers no SYN: the limit to connect ends it."""
+    limits = Timeouts(connect_s=0.3, first_byte_s=20, idle_s=20, total_s=20)
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        port = listener.getsockname()[1]
+        queued = [socket.socket() for _ in range(4)]
+        for one in queued:
+            one.setblocking(False)
+            one.connect_ex(("127.0.0.1", port))
+        trial = replayed(transport, f"http://127.0.0.1:{port}", timeouts=limits)
+        for one in queued:
+            one.close()
+    assert trial.one.error_class == "connect_timeout"
+    assert trial.one.sent_ns is None
+
+
+def test_the_first_address_that_answers_is_used(
+    replayed: Replayed, serving: Any, sound: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`localhost` may be ::1 first, where most servers do not listen."""
+    found = socket.getaddrinfo("127.0.0.1", 1, type=socket.SOCK_STREAM)[0]
+
+    def both(host: str, port: int, **options: Any) -> Any:
+        refusing = (*found[:4], ("127.0.0.2", unused_port()))
+        return [refusing, (*found[:4], ("127.0.0.1", port))]
+
+    def script(peer: Any) -> None:
+        peer.read_request()
+        peer.send(sound)
+
+    with serving(script) as server:
+        monkeypatch.setattr(socket, "getaddrinfo", both)
+        trial = replayed("wire", f"http://localhost:{server.port}", warm=1)
+    assert trial.one.outcome is Outcome.OK
+
+
+def test_no_file_left_for_a_connection(replayed: Replayed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine out of open files fails its requests with a class, and the run goes on."""
+
+    def no_file(*arguments: Any) -> Any:
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr("bench.load.pool.Connection", no_file)
+    trial = replayed("wire", f"http://127.0.0.1:{unused_port()}", 3000)
+    assert trial.counters.failed_by_class == {"connect_failed": 3000}
+    assert trial.exchanges[0].error_text == "[Errno 24] Too many open files"
+
+
+# -- connections that break --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", ["reset", "close"])
+@pytest.mark.parametrize(
+    ("sent", "error_class"),
+    [
+        (b"", "disconnected"),
+        (b"HTTP/1.1 200 OK\r\nContent-Ty", "disconnected"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n", "disconnected_mid_body"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n{", "disconnected_mid_body"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nff\r\nda", "disconnected_mid_body"),
+        (b"HTTP/1.1 503 No\r\nContent-Length: 50\r\n\r\n", "disconnected_mid_body"),
+    ],
+)
+def test_a_connection_that_ends_early(
+    replayed: Replayed, serving: Any, transport: str, how: str, sent: bytes, error_class: str
+) -> None:
+    """Reset or closed, the place where it ended is the class; nothing is asked again."""
+
+    def script(peer: Any) -> None:
+        peer.read_request()
+        peer.send(sent)
+        if how == "reset":
+            peer.reset()
+
+    with serving(script) as server:
+        trial = replayed(transport, server.url)
+    assert (trial.one.error_class, trial.one.reconnects) == (error_class, 0)
+    assert server.connections == 1
+
+
+@pytest.mark.parametrize("how", ["reset", "close"])
+def test_a_stale_connection_is_replaced(
+    replayed: Replayed, serving: Any, sound: bytes, transport: str, how: str
+) -> None:
+    """Ended by the server when the second request came: one new connection, counted."""
+
+    def script(peer: Any) -> None:
+        peer.read_request()
+        peer.send(sound)
+        peer.read_request()
+        if how == "reset":
+            peer.reset()
+
+    with serving(script) as server:
+        trial = replayed(transport, server.url, 2)
+    assert [exchange.reconnects for exchange in trial.exchanges] == [0, 1]
+    assert (trial.counters.ok, trial.counters.reconnects) == (2, 1)
+    assert server.connections == 2
+
+
+def test_one_reconnect_and_no_more(
+    replayed: Replayed, serving: Any, sound: bytes, transport: str
+) -> None:
+    """A server that closes the new connection as well has failed the request."""
+
+    def script(peer: Any) -> None:
+        peer.read_request()
+        if peer.number == 1:
+            peer.send(sound)
+            peer.read_request()
+
+    with serving(script) as server:
+        trial = replayed(transport, server.url, 2)
+    assert trial.classes == [None, "disconnected"]
+    assert trial.exchanges[1].reconnects == 1
+    assert server.connections == 2
+
+
+def test_no_reconnect_once_something_was_answered(
+    replayed: Replayed, serving: Any, sound: bytes, transport: str
+) -> None:
+    """The server may have done the work: asking again would count it twice."""
+
+    def script(peer: Any) -> None:
+        peer.read_request()
+        peer.send(sound)
+        peer.read_request()
+        peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{")
+
+    with serving(script) as server:
+        trial = replayed(transport, server.url, 2)
+    assert trial.classes == [None, "disconnected_mid_body"]
+    assert server.connections == 1
+
+
+def test_a_server_that_says_close_is_believed(
+    replayed: Replayed, serving: Any, sound: bytes, transport: str
+) -> None:
+    """Its connection is not used again, so that no request is lost to it."""
+
+    def script(peer: Any) -> None:
+        peer.read_request()
+        peer.send(sound.replace(b"\r\n", b"\r\nConnection: Close\r\n", 1))
+        peer.until_closed()
+
+    with serving(script) as server:
+        trial = replayed(transport, server.url, 3)
+    assert (trial.counters.ok, trial.counters.reconnects, server.connections) == (3, 0, 3)
+
+
+def test_a_server_restart(replayed: Replayed, serving: Any, sound: bytes, transport: str) -> None:
+    """All connections go down at once; those in flight fail, later ones find the new server."""
+    all_in = threading.Barrier(5)
+
+    def script(peer: Any) -> None:
+        peer.read_request()
+        if peer.number <= 4:
+            all_in.wait(20)
+            peer.reset()
+        peer.send(sound)
+        peer.read_request()
+
+    def restart() -> None:
+        all_in.wait(20)
+
+    with serving(script) as server:
+        other = threading.Thread(target=restart)
+        other.start()
+        trial = replayed(transport, server.url, 12, pace=Pace(concurrency=4))
+        other.join()
+    assert trial.counters.failed_by_class == {"disconnected": 4}
+    assert trial.counters.ok == 8
+
+
+# -- HTTP ------------------------------------------------------------------------------------
+
+
+def body_until_close(version: bytes, sound: bytes) -> bytes:
+    """The sound stream without framing: the end of the connection ends it."""
+    parts = sound.partition(b"\r\n\r\n")[2].split(b"\r\n")
+    return b"HTTP/%b 200 OK\r\nContent-Type: text/event-stream\r\n\r\n" % version + b"".join(
+        parts[1::2]
+    )
+
+
+@pytest.mark.parametrize("version", [b"1.0", b"1.1"])
+def test_a_body_that_ends_with_its_connection(
+    replayed: Replayed, serving: Any, sound: bytes, transport: str, version: bytes
+) -> None:
+    """Without a length or chunks the close is the end (RFC 9112, 6.3)."""
+
+    def script(peer: Any) -> None:
+        peer.read_request()
+        peer.send(body_until_close(version, sound))
+
+    with serving(script) as server:
+        trial = replayed(transport, server.url, 2)
+    assert (trial.counters.ok, server.connections) == (2, 2)
+    assert trial.exchanges[0].output_tokens == 2
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_interim_answers_are_passed_over(
+    replayed: Replayed, serving: Any, sound: bytes, transport: str, together: bool
+) -> None:
+    """100 Continue and 103 Early Hints come before the answer and are not it."""
+    interim = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
+    half = interim.index(b"103")
+
+    def script(peer: Any) -> None:
+        for _ in range(2):
+            peer.read_request()
+            for part in [interim + sound] if together else [interim[:half], interim[half:], sound]:
+                peer.send(part)
+
+    with serving(script) as server:
+        trial = replayed(transport, server.url, 2)
+    assert [exchange.status for exchange in trial.exchanges] == [200, 200]
+    assert (trial.counters.ok, server.connections) == (2, 1)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [b"\x15\x03\x01\x00\x02", b"HTTP/3.9 twohundred\r\n\r\n",
+     b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"],
+    ids=["not HTTP", "no status", "no chunk"],
+)  # fmt: skip
+def test_bytes_that_are_not_http(
+    replayed: Replayed, serving: Any, transport: str, answer: bytes
+) -> None:
+    """A server of another protocol, or one that is broken, is named as that."""
+
+    def script(peer: Any) -> None:
+        peer.read_request()
+        peer.send(answer)
+        peer.until_closed()
+
+    with serving(script) as server:
+        trial = replayed(transport, server.url)
+    assert trial.one.error_class == "malformed_http"
+
+
+def test_bytes_behind_a_whole_answer(
+    replayed: Replayed, serving: Any, sound: bytes, transport: str
+) -> None:
+    """A server that is out of step with its own framing is not believed."""
+
+    def script(peer: Any) -> None:
+        peer.read_request()
+        peer.send(sound + b"and more")
+        peer.until_closed()
+
+    with serving(script) as server:
+        trial = replayed(transport, server.url, 2)
+    assert trial.classes == ["malformed_http", "malformed_http"]
+    assert server.connections == 2
+
+
+def test_an_answer_before_the_request_is_read(
+    replayed: Replayed, serving: Any, transport: str
+) -> None:
+    """413 to a large body, then the connection is closed: the status is the class."""
+
+    def script(peer: Any) -> None:
+        peer.read_head()
+        peer.send(b"HTTP/1.1 413 Too Large\r\nContent-Length: 3\r\n\r\nbig")
+        peer.sock.shutdown(socket.SHUT_WR)
+        peer.until_closed()
+
+    with serving(script) as server:
+        trial = replayed(transport, server.url, 2, text="x" * 20_000_000)
+    assert trial.classes == ["http_413", "http_413"]
+    assert server.connections == 2
+
+
+def test_a_slow_reader_holds_its_own_request_back_and_no_other(
+    replayed: Replayed, serving: Any, sound: bytes, transport: str
+) -> None:
+    """A request that the server does not read is sent when it does; others are answered before."""
+    others = threading.Semaphore(0)
+    size = 30_000_000
+
+    def script(peer: Any) -> None:
+        if peer.number == 1:
+            headers, rest = peer.read_head()
+            for _ in range(2):
+                assert others.acquire(timeout=20)
+            left = int(headers["content-length"]) - len(rest)
+            while left:
+                left -= len(peer.sock.recv(min(left, 1 << 20)))
+        else:
+            peer.read_request()
+            others.release()
+        peer.send(sound)
+        if peer.number > 1:
+            peer.until_closed()
+
+    with serving(script) as server:
+        trial = replayed(
+            transport,
+            server.url,
+            3,
+            text="x" * size,
+            pace=Pace(concurrency=3, ramp_s=0.3),
+            timeouts=Timeouts(),
+        )
+    assert trial.counters.ok == 3
+    first, *rest = trial.exchanges
+    assert first.request_bytes > size
+    assert first.sent_ns > max(other.sent_ns for other in rest)
+    assert first.headers_ns >= first.sent_ns if transport == "wire" else True
+
+
+# -- long and slow answers -------------------------------------------------------------------
+
+
+def test_comments_do_not_keep_a_dead_stream_alive(
+    replayed: Replayed, serving: Any, transport: str
+) -> None:
+    """llama-cpp-python sends pings for ever when it hangs: the idle limit is between events."""
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n"
+    event = b'data: {"choices":[{"index":0,"delta":{"content":"a"}}]}\n\n'
+    gone = threading.Event()
+
+    def script(peer: Any) -> None:
+        peer.read_request()
+        peer.send(head + event)
+        while not gone.wait(0.02):
+            peer.send(b": ping\n\n")
+
+    limits = Timeouts(connect_s=5, first_byte_s=20, idle_s=0.3, total_s=20)
+    with serving(script) as server:
+        try:
+            trial = replayed(transport, server.url, timeouts=limits)
+        finally:
+            gone.set()
+    assert (trial.one.error_class, trial.one.output_tokens) == ("idle_timeout", 1)
+
+
+def test_the_whole_has_a_limit(replayed: Replayed, serving: Any, transport: str) -> None:
+    """A stream that never pauses and never ends is over after `total_s`."""
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n"
+    event = b'data: {"choices":[{"index":0,"delta":{"content":"a"}}]}\n\n'
+    gone = threading.Event()
+
+    def script(peer: Any) -> None:
+        peer.read_request()
+        peer.send(head)
+        while not gone.wait(0.01):
+            peer.send(event)
+
+    limits = Timeouts(connect_s=5, first_byte_s=5, idle_s=5, total_s=0.5)
+    with serving(script) as server:
+        try:
+            trial = replayed(transport, server.url, timeouts=limits)
+        finally:
+            gone.set()
+    assert trial.one.error_class == "total_timeout"
+    assert trial.one.output_tokens >= 2
+
+
+def test_a_body_without_end_runs_on(
+    replayed: Replayed, serving: Any, transport: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A body that is no stream is not collected for ever."""
+    monkeypatch.setattr("bench.load.flight.LARGEST_BYTES", 1_000_000)
+
+    def script(peer: Any) -> None:
+        peer.read_request()
+        peer.send(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n")
+        while True:
+            peer.send(b"x" * 65_536)
+
+    with serving(script) as server:
+        trial = replayed(transport, server.url)
+    assert trial.one.error_class == "runs_on"
+
+
+def test_a_stop_in_the_middle(replayed: Replayed, serving: Any, transport: str) -> None:
+    """What does not end within the drain is cut, with its tokens kept."""
+    event = b'data: {"choices":[{"index":0,"delta":{"content":"a"}}]}\n\n'
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n"
+
+    def script(peer: Any) -> None:
+        peer.read_request()
+        peer.send(head + event)
+        peer.until_closed()
+
+    pace = Pace(concurrency=3, ramp_s=0, duration_s=0.2, drain_s=0.2)
+    with serving(script) as server:
+        trial = replayed(transport, server.url, 100, pace=pace, timeouts=Timeouts())
+    assert trial.classes == ["cut"] * 3
+    assert all(exchange.outcome is Outcome.ABORTED for exchange in trial.exchanges)
+    assert all(exchange.output_tokens == 1 for exchange in trial.exchanges)
+
+
+# -- load ------------------------------------------------------------------------------------
+
+
+def test_many_at_once(replayed: Replayed, sim: Any, transport: str) -> None:
+    """Two hundred slots, a thousand requests: all good, over two hundred connections."""
+    trial = replayed(transport, sim.url, 1000, pace=Pace(concurrency=200), timeouts=Timeouts())
+    assert trial.counters.ok == 1000
+    assert trial.connections <= 200
+    assert all(exchange.output_tokens == 6 for exchange in trial.exchanges)
+
+
+def test_an_open_loop_uses_spare_connections(replayed: Replayed, sim: Any, transport: str) -> None:
+    """Requests 2 ms apart, answered in less: each is sent, and connections are used again."""
+    trial = replayed(
+        transport, sim.url, 100, pace=Pace(), at_s=lambda i: i * 0.002, timeouts=Timeouts(), warm=4
+    )
+    assert trial.counters.ok == 100
+    assert trial.connections < 50
+
+
+def test_an_answer_that_is_not_streamed(replayed: Replayed, sim: Any, transport: str) -> None:
+    """Asked for without a stream: counts are there, token times are unknown."""
+    trial = replayed(transport, sim.url, 2, style=RequestStyle(stream=False))
+    assert trial.counters.ok == 2
+    assert (trial.exchanges[0].output_tokens, trial.exchanges[0].first_ns) == (6, None)
+
+
+def test_a_bug_ends_the_run_instead_of_hanging(
+    replayed: Replayed, sim: Any, transport: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An exception where it should not be reaches the caller."""
+
+    def broken(flight: Any) -> Any:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr("bench.load.replay.conclude", broken)
+    with pytest.raises(RuntimeError, match="a bug"):
+        replayed(transport, sim.url)
+
+
+def test_an_abort_of_what_has_not_begun(replayed: Replayed, sim: Any, transport: str) -> None:
+    """Cut in the same instant in which it was sent, a request is still accounted for."""
+
+    async def cut(replay: Any) -> None:
+        while not replay.counters.sent:
+            await asyncio.sleep(0)
+        replay.stop(0)
+
+    trial = replayed(
+        transport, sim.url, 5, pace=Pace(concurrency=5, ramp_s=0, drain_s=0), beside=cut
+    )
+    assert trial.counters.due == trial.counters.ok + trial.counters.aborted
