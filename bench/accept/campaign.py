@@ -110,8 +110,8 @@ def _make(key: str, begun: Record | None, loader: Loader, folder: AcceptanceFold
         "runs": [],
         "observed": {},
     }
-    if begun is not None and begun["state"] == "partial":
-        record = begun
+    if begun is not None and begun["state"] in ("partial", "failed"):
+        record = {name: value for name, value in begun.items() if name != "why"}
     try:
         kind, _, name = key.partition(":")
         if kind == "scenario":

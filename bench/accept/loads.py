@@ -17,7 +17,7 @@ from bench.accept.settings import Settings, Side
 from bench.conduct.preflight import Ready
 from bench.conduct.run import Order, Watch, conduct
 from bench.conduct.tally import Totals
-from bench.errors import ConfigError, TargetError
+from bench.errors import ConfigError, NotValidError, TargetError
 from bench.judge.checklist import PEAK, Checklist, Scenario
 from bench.judge.judgement import judge
 from bench.judge.profile import Profile, load_profile
@@ -136,9 +136,25 @@ class Loader:
             rate = next_rate(known, start_rps, settings.tolerance_fraction, most)
             if rate is None:
                 return
-            recipe = self._recipe(name, scenario, rate)
-            points.append(self._point(rate, self._run(recipe, name, record), name))
+            points.append(self._valid_point(rate, name, scenario, record))
             self.load.folder.keep(record)
+
+    def _valid_point(
+        self, rate_rps: float, name: str, scenario: Scenario, record: Record
+    ) -> dict[str, Any]:
+        """A run that is not valid says nothing of the server: it is made once more, then given up.
+
+        Raises NotValidError.
+        """
+        recipe = self._recipe(name, scenario, rate_rps)
+        for _ in range(2):
+            point = self._point(rate_rps, self._run(recipe, name, record), name)
+            if not point["broken"]:
+                return point
+        raise NotValidError(
+            f"two runs at {rate_rps:.3g}/s were not valid ({', '.join(point['broken'])})",
+            "see their verdict.json; a quieter machine or more --workers, then --resume",
+        )
 
     def _point(self, rate_rps: float, run: Path, name: str) -> dict[str, Any]:
         profile = self.profile(name)
@@ -151,9 +167,11 @@ class Loader:
         metrics, wanted = judged.summary["metrics"], profile.good.attainment
         good = metrics["goodput_fraction"]
         value = good["value"] or 0.0
+        judged.write(run)
         return {
             "rate_rps": rate_rps,
-            "held": judged.verdict["valid"] and value >= wanted,
+            "held": value >= wanted,
+            "broken": [reason["rule"] for reason in judged.verdict["reasons"]],
             "attainment": value,
             "low": good["low"] or 0.0,
             "high": good["high"] or 0.0,

@@ -17,7 +17,7 @@ _FLOOR = 1 / 64
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One run at a rate.  `held`: the run is valid and its attainment reaches the wanted one."""
+    """One run at a rate.  `held`: the attainment reaches the wanted one."""
 
     rate_rps: float
     held: bool

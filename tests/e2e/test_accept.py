@@ -1,4 +1,4 @@
-"""`bench accept small` against the simulated server: a rehearsal with everything it can be given."""
+"""`bench accept small` against the simulated server: a rehearsal with all it can be given."""
 
 from __future__ import annotations
 
