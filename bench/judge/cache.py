@@ -46,17 +46,17 @@ def cache_client(measured: Measured) -> Reading:
 
 
 def cache_server(measured: Measured) -> Reading:
-    return _server_rate(measured, "cache_hit_tokens", "cache_queried_tokens")
+    """A server with its cache switched off looks nothing up: absent, which is not 0."""
+    found = measured.server.hit_rate()
+    if found is None:
+        return absent(Absence.NOT_SCRAPED)
+    hits, queried = found
+    return exact(hits / queried, round(queried)) if queried else absent(Absence.NOT_STATED)
 
 
 def cache_server_external(measured: Measured) -> Reading:
-    return _server_rate(measured, "external_hit_tokens", "external_queried_tokens")
-
-
-def _server_rate(measured: Measured, hit_series: str, queried_series: str) -> Reading:
-    """A server with its cache switched off counts no queries: absent, which is not 0."""
-    hits = measured.server.increase(hit_series).value
-    queried = measured.server.increase(queried_series).value
+    hits = measured.server.increase("external_hit_tokens").value
+    queried = measured.server.increase("external_queried_tokens").value
     if hits is None or queried is None:
         return absent(Absence.NOT_SCRAPED)
     if queried <= 0:

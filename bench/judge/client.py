@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from bench.judge.contamination import contamination
 from bench.judge.metric import column, outcome_is
 from bench.judge.profile import ValidityLimits
 from bench.judge.server_view import ServerView
@@ -28,7 +29,7 @@ class Client:
 
     `requests` are all rows of the run with the request metrics; `in_window` marks those that are
     judged.  `end` is None for a run that was killed.  `start_ns` is the run's start on the clock of
-    the journal's `at_ns`; `server` is seen over the whole run.
+    the journal's `at_ns`; `server` is seen over the whole run; `workload` is the manifest's.
     """
 
     requests: pd.DataFrame
@@ -39,6 +40,7 @@ class Client:
     start_ns: int
     server: ServerView
     limits: ValidityLimits
+    workload: Mapping[str, Any]
     ttft_limit_s: float | None = None
 
     @property
@@ -165,6 +167,16 @@ def other_traffic_tokens(client: Client) -> float | None:
     if counted is None or not known.any():
         return None
     return counted - float(prompts[known].mean()) * int((known | sent).sum())
+
+
+def cache_excess(client: Client) -> float | None:
+    """First turns' hits beyond what the plan allows, as a fraction of their prompts.
+
+    Unknown where the run was told to keep what the cache holds (no salt).
+    """
+    found = contamination(client.requests, client.workload)
+    excess: float | None = found["excess_fraction"]
+    return None if found["result"] == "unsalted" else excess
 
 
 def output_length(client: Client) -> float | None:

@@ -14,6 +14,7 @@ from bench.judge.evidence import RunValues
 from bench.judge.metric import outcome_is
 from bench.judge.metrics import METRICS
 from bench.judge.profile import Limit, Profile
+from bench.judge.reconcile import reconcile
 from bench.judge.stats import finite_or_none
 from bench.judge.summary import SCHEMA, attainment, cleaned, metrics_of
 from bench.judge.tokens import ascending, selected
@@ -47,6 +48,7 @@ def summary_of(
         "slo_attainment": attainment(measured),
         "cache": cache.views(measured, steady.readings, client.other_traffic_tokens(found)),
         "client": _client_part(found),
+        "reconciliation": reconcile(found.requests, found.server, found.workload),
         "cleaned": cleaned(measured.columns, _CLEANED),
         "definitions": definitions(measured, steady.itl_s, events),
     }

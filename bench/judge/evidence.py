@@ -14,7 +14,7 @@ from bench.judge.goodput import good_requests
 from bench.judge.metric import Column, Measured, column, outcome_is
 from bench.judge.metrics import REQUEST_METRICS, RUN_METRICS
 from bench.judge.profile import Profile
-from bench.judge.server_view import ServerView
+from bench.judge.server_view import ServerView, probed_series
 from bench.judge.stats import Flags
 from bench.judge.tokens import NO_GAPS, TokenCounts, TokenEvents, ascending, count_tokens, selected
 from bench.judge.verdict import Evidence
@@ -153,7 +153,7 @@ def evidence_of(
         seconds=values.series.iloc[window.bins(values.grid)],
         window=window,
         tokens=values.tokens,
-        server=ServerView(run.server, window),
+        server=ServerView(run.server, window, probed_series(run.manifest)),
         confidence=profile.confidence,
         profile=profile,
         ceiling_fraction=_ceiling(run.manifest),

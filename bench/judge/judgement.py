@@ -17,7 +17,7 @@ from bench.judge.diagnosis_rules import RULES
 from bench.judge.documents import junit, summary_of, verdict_of
 from bench.judge.evidence import RunValues, StoredRun, evidence_of, read_values
 from bench.judge.profile import Profile, Words
-from bench.judge.server_view import ServerView
+from bench.judge.server_view import ServerView, probed_series
 from bench.judge.stats import Flags
 from bench.judge.tokens import Gaps
 from bench.judge.validity import check
@@ -94,8 +94,9 @@ def _client(run: StoredRun, values: RunValues, rules: Profile) -> Client:
         journal=run.journal,
         end=run.end,
         start_ns=run.start_ns,
-        server=ServerView(run.server, WHOLE_RUN),
+        server=ServerView(run.server, WHOLE_RUN, probed_series(run.manifest)),
         limits=rules.validity,
+        workload=run.manifest.get("workload") or {},
         ttft_limit_s=_ttft_limit_s(rules),
     )
 

@@ -135,6 +135,7 @@ class ValidityLimits(StrictModel):
     client_cpu_fraction: Positive = 0.9
     request_count_fraction: Positive = 0.01
     output_length_fraction: Positive = 0.05
+    cache_excess_fraction: Positive = 0.05
     waive_output_length: bool = False
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,8 +15,17 @@ from bench.judge.stats import Floats
 from bench.judge.window import Window
 from bench.model import ServerSample
 from bench.servers.families import families_by_metrics
-from bench.servers.family import Kind, ResolvedSeries, resolve_all
-from bench.servers.series import Increase, counter_delta, restarts, tracks, window_delta
+from bench.servers.family import Exposed, Kind, ResolvedSeries, is_exposed, resolve_all
+from bench.servers.series import (
+    UP,
+    HistogramDelta,
+    Increase,
+    counter_delta,
+    histogram_delta,
+    restarts,
+    tracks,
+    window_delta,
+)
 from bench.servers.telemetry import exporters_by_metrics
 
 _NS_PER_S = 1_000_000_000
@@ -28,14 +38,27 @@ class ServerView:
     first one at or after its end, so that increases cover the window.
     """
 
-    def __init__(self, scrapes: pd.DataFrame, window: Window) -> None:
+    def __init__(
+        self,
+        scrapes: pd.DataFrame,
+        window: Window,
+        probed: Mapping[str, ResolvedSeries] | None = None,
+    ) -> None:
+        """`probed`: the names the probe found, which the run may have been told (`--family`)."""
         self._scrapes = _around(scrapes, window)
+        self._probed = probed or {}
 
     @cached_property
     def resolved(self) -> Mapping[str, ResolvedSeries]:
         """Which neutral series the sources have, and under which name."""
         names = frozenset(self._scrapes["name"].unique().tolist())
-        return resolve_all((*families_by_metrics(names), *exporters_by_metrics(names)), names)
+        found = resolve_all((*families_by_metrics(names), *exporters_by_metrics(names)), names)
+        told = {
+            series: probed
+            for series, probed in self._probed.items()
+            if is_exposed(Exposed(probed.name), names)
+        }
+        return {**found, **told}
 
     def increase(self, series: str) -> Increase:
         """How much a counter grew, over all sources and label sets; None where not scraped."""
@@ -88,6 +111,47 @@ class ServerView:
                 grown.append(Growth(source, dict(labels), more * found.scale, length_s))
         return grown
 
+    def histogram(self, series: str) -> HistogramDelta | None:
+        """What a histogram gathered, over all sources; None where not scraped twice."""
+        found = self.resolved.get(series)
+        if found is None or found.kind is not Kind.HISTOGRAM:
+            return None
+        samples = [
+            sample
+            for name in (f"{found.name}_bucket", f"{found.name}_sum")
+            for sample in self._samples(name)
+        ]
+        gathered = histogram_delta(samples, found.name, found.where) if samples else None
+        if gathered is None or found.scale == 1.0:
+            return gathered
+        return replace(
+            gathered,
+            bounds=tuple(bound * found.scale for bound in gathered.bounds),
+            total=None if gathered.total is None else gathered.total * found.scale,
+        )
+
+    def hit_rate(self) -> tuple[float, float] | None:
+        """Hit and looked-up prompt tokens, from the first pair of counters that counted any.
+
+        None where no pair was scraped; nothing looked up is (0, 0): the cache is off.
+        """
+        pairs = (
+            ("cache_hit_tokens", ("cache_queried_tokens",)),
+            ("prompt_tokens_cached", ("prompt_tokens",)),
+            ("prompt_tokens_cached", ("prompt_tokens_cached", "prompt_tokens_computed")),
+        )
+        scraped = None
+        for hit_series, all_series in pairs:
+            hit = self.increase(hit_series).value
+            parts = [self.increase(series).value for series in all_series]
+            known = [part for part in parts if part is not None]
+            if hit is None or len(known) < len(parts):
+                continue
+            scraped = (0.0, 0.0)
+            if sum(known) > 0:
+                return hit, sum(known)
+        return scraped
+
     def mean(self, series: str) -> float | None:
         """Mean of what a histogram observed, over all sources; None where it observed nothing."""
         found = self.resolved.get(series)
@@ -126,6 +190,14 @@ class ServerView:
         return max([changed, *(g.resets for g in grown)])
 
     def _samples(self, name: str) -> list[ServerSample]:
+        """The samples of a name, and of `up`: they tell when each source first answered."""
+        return self._of_name(name) + self._ups
+
+    @cached_property
+    def _ups(self) -> list[ServerSample]:
+        return self._of_name(UP)
+
+    def _of_name(self, name: str) -> list[ServerSample]:
         rows = self._scrapes[(self._scrapes["name"] == name).to_numpy()]
         return [
             ServerSample(round(at_s * _NS_PER_S), source, name, dict(labels), value)
@@ -159,6 +231,24 @@ class Gauge:
         """Mean of the finite readings; NaN without any."""
         finite = self.values[np.isfinite(self.values)]
         return float(finite.mean()) if len(finite) else math.nan
+
+
+def probed_series(manifest: Mapping[str, Any]) -> dict[str, ResolvedSeries]:
+    """The names that a run's probe resolved; empty where it found none."""
+    stated = ((manifest.get("server") or {}).get("metrics") or {}).get("series") or {}
+    return {
+        series: ResolvedSeries(
+            family=row["family"],
+            name=row["name"],
+            kind=Kind(row["kind"]),
+            unit=row["unit"],
+            where={label: tuple(values) for label, values in row["where"].items()},
+            scale=row["scale"],
+            note=row["note"],
+        )
+        for series, row in stated.items()
+        if isinstance(row, Mapping)
+    }
 
 
 def _around(scrapes: pd.DataFrame, window: Window) -> pd.DataFrame:

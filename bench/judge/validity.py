@@ -202,6 +202,18 @@ RULES: tuple[Rule, ...] = (
         ),
     ),
     Rule(
+        name="cache_excess",
+        title=Text("首轮命中超出计划上限", "First-turn hits above the ceiling"),
+        unit="fraction",
+        limit=lambda client: client.limits.cache_excess_fraction,
+        measure=measures.cache_excess,
+        advice=Text(
+            "缓存里有本次运行之外的内容：清空缓存、换盐值（--salt auto），或停止其他流量。",
+            "The cache held what this run did not put there: empty it, use a new salt "
+            "(--salt auto), or stop other traffic.",
+        ),
+    ),
+    Rule(
         name="output_length",
         title=Text("输出长度与要求之差", "Output length off what was asked"),
         unit="fraction",

@@ -64,12 +64,15 @@ class Columns:
 class PlannedCeiling:
     """What an infinite prefix cache would hold of the main phase's input (metric system §4).
 
-    None where the plan can't know: the content is text, whose tokens only the server sees.
+    None where the plan can't know: the content is text, whose tokens only the server sees.  First
+    turns can only hit what earlier sessions share with them.
     """
 
     input_tokens: int
     hit_tokens: int | None
     server_block_tokens: int | None
+    first_turn_input_tokens: int
+    first_turn_hit_tokens: int | None
 
     @property
     def tokens_fraction(self) -> float | None:
@@ -149,7 +152,7 @@ class Plan:
         sessions = columns.sessions if self.planned_sessions is None else self.planned_sessions
         known = not (columns.content >= MESSAGES).any()
         shared = self._shared_ids() if known else np.zeros(1, dtype=np.bool_)
-        input_tokens = hit_tokens = 0
+        input_tokens = hit_tokens = first_input_tokens = first_hit_tokens = 0
         for first in range(0, sessions, columns.sessions):
             # A new cycle has new content: nothing of the one before is in it.
             seen = CacheCeiling(
@@ -160,10 +163,20 @@ class Plan:
                     row = index % columns.rows
                     tokens = max(0, int(columns.input_tokens[row]))
                     hit = seen.add(self._shareable(row, shared), tokens) if known else 0
-                    if position >= self.warmup_sessions:
-                        input_tokens += tokens
-                        hit_tokens += hit
-        return PlannedCeiling(input_tokens, hit_tokens if known else None, server_block_tokens)
+                    if position < self.warmup_sessions:
+                        continue
+                    input_tokens += tokens
+                    hit_tokens += hit
+                    if index == self._indices(position)[0]:
+                        first_input_tokens += tokens
+                        first_hit_tokens += hit
+        return PlannedCeiling(
+            input_tokens,
+            hit_tokens if known else None,
+            server_block_tokens,
+            first_input_tokens,
+            first_hit_tokens if known else None,
+        )
 
     def digest(self) -> str:
         """SHA-256 (hex) of times, lengths and content ids: equal plans have equal digests.

@@ -11,7 +11,10 @@ import pandas as pd
 import pytest
 
 _TIMES = ("intended", "sent", "role", "first", "last", "done")
-_NUMBERS = ("connect_s", "planned_output_tokens", "prompt_tokens", "cached_tokens", "output_tokens")
+_NUMBERS = (
+    "connect_s", "planned_output_tokens", "prompt_tokens", "cached_tokens", "output_tokens",
+    "server_queue_s", "server_prefill_s", "server_decode_s", "server_batch_mean",
+)  # fmt: skip
 
 
 @dataclass
@@ -28,6 +31,7 @@ def frame_of(rows: list[dict[str, Any]]) -> pd.DataFrame:
     for name in (*(f"{time}_s" for time in _TIMES), *_NUMBERS):
         frame[name] = np.array([row.get(name, np.nan) for row in rows], np.float64)
     frame["index"] = np.arange(len(rows))
+    frame["turn"] = np.array([row.get("turn", 0) for row in rows], np.int64)
     frame["reconnects"] = np.array([row.get("reconnects", 0) for row in rows], np.int64)
     frame["error_text"] = pd.Series([row.get("error_text") for row in rows], dtype=object)
     frame["uncertain_first"] = [bool(row.get("uncertain_first", False)) for row in rows]
