@@ -19,7 +19,7 @@ BY_NAME = {str(path.relative_to(ROOT)): path for path in DOCUMENTS}
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\[[^\]]*\]\(([^)#:]+)(?:#[^)]*)?\)")
 _MAKE = re.compile(r"(?:^|`)make ([a-z][a-z-]*)", re.MULTILINE)
-_BEHIND_THE_COMMAND = re.compile(r"\s{2,}|\s[|>#]\s")
+_BEHIND_THE_COMMAND = re.compile(r"\s{4,}|\s[|>#]\s")
 
 
 def fences(text: str) -> list[tuple[str, str]]:
@@ -51,14 +51,15 @@ ALL_COMMANDS = [
 def parse(words: list[str]) -> None:
     """Finds the command and parses its options, as the shell would; files need not exist."""
     command: click.Command = cli
-    context = click.Context(cli)
     rest = words
-    while isinstance(command, click.Group):
-        assert rest, "a group without a command"
-        inner = command.get_command(context, rest[0])
-        assert inner is not None, f"no command {rest[0]}"
-        command, rest = inner, rest[1:]
-    command.make_parser(context).parse_args(list(rest))
+    while True:
+        context = click.Context(command)
+        _, rest, _ = command.make_parser(context).parse_args(list(rest))
+        if not isinstance(command, click.Group) or not rest:
+            break
+        _, inner, rest = command.resolve_command(context, rest)
+        assert inner is not None
+        command = inner
 
 
 def test_commands_are_found() -> None:
