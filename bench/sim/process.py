@@ -33,10 +33,14 @@ def running_sim(config: SimConfig) -> Iterator[SimProcess]:
     """Start a server, wait until it answers, stop it at the end.  Port 0 takes a free one.
 
     Raises TargetError when it does not come up, with what it said.  The server also stops when
-    this process ends in any way, since it holds the other end of its stdin.
+    this process ends in any way, since it holds the other end of its stdin.  It is in a process
+    group of its own: Ctrl-C in a terminal reaches the client, whose open answers it still serves.
     """
     child = subprocess.Popen(
-        [sys.executable, "-m", "bench.sim"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        [sys.executable, "-m", "bench.sim"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        process_group=0,
     )
     assert child.stdin is not None and child.stdout is not None
     try:

@@ -106,3 +106,9 @@ def test_command_line() -> None:
     finally:
         child.kill()
         child.communicate()
+
+
+def test_ctrl_c_of_the_terminal_does_not_reach_it() -> None:
+    """It leads a process group of its own, so that a client that is interrupted can drain."""
+    with running_sim(SimConfig(port=0)) as server:
+        assert os.getpgid(server.pid) == server.pid
