@@ -320,7 +320,7 @@ def _print(acceptance: Acceptance) -> None:
 
     for item in acceptance.items:
         bases = ", ".join(basis.value for basis in item.bases)
-        click.echo(f"{SIGNS[item.result]:<13}{item.item.id:<6}{item.item.title.en:<26}{bases}")
+        click.echo(f"{SIGNS[item.result]:<13}{item.item.id:<6}{item.item.title.en:<29}{bases}")
         for part in item.parts:
             if part.result in (Result.FAIL, Result.UNDECIDED):
                 click.echo(f"{'':<19}{part.part.criterion.en}: {said(part)}")

@@ -48,7 +48,9 @@ def limit(asked: Asked, wanted: LimitParameters) -> Finding:
     if result is Result.NOT_APPLICABLE:
         raise missing("no_value", why=(row["advice"] or {}).get("en", ""))
     advice = row["advice"] or {"zh": "", "en": ""}
-    of = Text(f"{len(runs)} 次运行中最差的一次。", f"The worst of {len(runs)} runs.")
+    of = Text("一次运行。", "One run.")
+    if len(runs) > 1:
+        of = Text(f"{len(runs)} 次运行中最差的一次。", f"The worst of {len(runs)} runs.")
     infinite = "value" in row["infinite"]
     return asked.finding(
         result,

@@ -251,10 +251,14 @@ def replicas_follow(asked: Asked, wanted: ReplicaParameters) -> Finding:
     most = max(n for _, n in counts)
     back_s = next((s - fell_s for s, n in counts if s >= fell_s and n < most), math.inf)
     text = Text(
-        f"扩容 {out_s:.0f} s，缩容 {back_s:.0f} s。",
-        f"Out after {out_s:.0f} s, back after {back_s:.0f} s.",
+        f"扩容 {_or_never(out_s)}，缩容 {_or_never(back_s)}。",
+        f"Out after {_or_never(out_s)}, back after {_or_never(back_s)}.",
     )
     return asked.held(max(out_s, back_s), wanted.bound_s, "lower", "s", text, links=(run.link,))
+
+
+def _or_never(after_s: float) -> str:
+    return "∞" if math.isinf(after_s) else f"{after_s:.0f} s"
 
 
 def _replicas_over_time(run: JudgedRun) -> list[tuple[float, int]]:
