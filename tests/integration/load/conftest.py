@@ -39,7 +39,6 @@ from bench.sim.process import SimProcess, running_sim
 
 GUARD_S = 30.0
 OUTPUT_TOKENS = 6
-QUICK = Timeouts(connect_s=0.4, first_byte_s=0.4, idle_s=0.4, total_s=20.0)
 
 
 @pytest.fixture(scope="package")
@@ -122,7 +121,7 @@ def replayed() -> Callable[..., Trial]:
         requests: int = 1,
         *,
         headers: Mapping[str, str] | None = None,
-        timeouts: Timeouts = QUICK,
+        timeouts: Timeouts | None = None,
         tls: Tls | None = None,
         pace: Pace | None = None,
         style: RequestStyle | None = None,
@@ -132,7 +131,8 @@ def replayed() -> Callable[..., Trial]:
         **fields: Any,
     ) -> Trial:
         workload, records = Requests(requests, **fields), Records()
-        target = Target(url, "sim", endpoint, dict(headers or {}), tls or Tls(), timeouts)
+        limits = timeouts or Timeouts(GUARD_S, GUARD_S, GUARD_S, GUARD_S)
+        target = Target(url, "sim", endpoint, dict(headers or {}), tls or Tls(), limits)
         origin, dialect = parse_origin(url), dialect_named(endpoint)
         head = request_head(origin, dialect.path, target.headers)
 
@@ -290,6 +290,7 @@ def scripted(script: Script, context: ssl.SSLContext | None = None) -> Iterator[
             except OSError:
                 return
             sock.settimeout(GUARD_S)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             server.connections += 1
             thread = threading.Thread(target=serve, args=(sock, server.connections))
             threads.append(thread)

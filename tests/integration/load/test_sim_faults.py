@@ -7,12 +7,16 @@ from typing import Any
 
 import pytest
 
-from bench.model import Exchange, Outcome, TokenMethod
+from bench.model import Exchange, Outcome, Timeouts, TokenMethod
 from bench.sim.process import SimProcess
 
 Replayed = Callable[..., Any]
 
 FAULT = "x-sim-fault"
+LIMITS = {
+    "first_byte_timeout": Timeouts(20.0, first_byte_s=0.3, idle_s=20.0, total_s=20.0),
+    "idle_timeout": Timeouts(20.0, first_byte_s=20.0, idle_s=0.5, total_s=20.0),
+}
 
 FAILURES = [
     ("reset_before_headers", "disconnected"),
@@ -53,7 +57,8 @@ def test_a_fault_has_its_class(
 
     A connection that is still good is used again; one that broke is not asked a second time.
     """
-    trial = replayed(transport, sim.url, 2, headers={FAULT: fault})
+    limits = LIMITS.get(error_class)
+    trial = replayed(transport, sim.url, 2, headers={FAULT: fault}, timeouts=limits)
     assert trial.classes == [error_class, error_class]
     assert trial.counters.failed_by_class == {error_class: 2}
     kind = fault.partition(":")[0].partition(",")[0]
