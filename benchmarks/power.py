@@ -23,9 +23,9 @@ import argparse
 import math
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
@@ -91,7 +91,9 @@ def engine(seed: int, pace: float, slow: Slowdown | None) -> Engine:
     prefill, steps = (slow.prefill, slow.every_step) if slow else (1.0, 1.0)
     costs = {name: cost * pace * steps for name, cost in COSTS.items()}
     costs["prefill_token_s"] *= prefill
-    config = EngineConfig(noise_fraction=NOISE_FRACTION, seed=seed, prefix_caching=False)
+    config = EngineConfig(
+        noise_fraction=NOISE_FRACTION, seed=seed, prefix_caching=False, block_tokens=512
+    )
     return Engine(config.model_copy(update=costs))
 
 
@@ -114,7 +116,7 @@ def open_round(seed: int, pace: float, slow: Slowdown | None) -> dict[str, float
 
 def closed_round(seed: int, pace: float, slow: Slowdown | None) -> dict[str, float]:
     """SLOTS clients, each of which asks again as soon as it is answered."""
-    made, server = requests(3, 6000), engine(seed, pace, slow)
+    made, server = requests(3, 3600), engine(seed, pace, slow)
     now_ns = tokens = started = 0
     ended: list[EngineRequest] = []
     for _ in range(SLOTS):
@@ -206,34 +208,42 @@ class Count:
     judged: int = 0
     alarms: int = 0
     undecided: int = 0
-    caught: dict[str, int] | None = None
+    caught: dict[str, int] = field(default_factory=dict)
+    by_itself: dict[str, int] = field(default_factory=dict)
 
 
-def judge_series(series: Sequence[NightValues], planted: dict[str, Sequence[NightValues]],
-                 learning: int) -> Count:  # fmt: skip
+def judge_series(
+    series: Sequence[NightValues],
+    planted: Mapping[Slowdown, Sequence[NightValues]],
+    learning: int,
+) -> Count:
     """Every night after the `learning` ones, as `bench nightly` judges it."""
-    count = Count(caught=dict.fromkeys(planted, 0))
+    count = Count()
     accepted: list[NightValues] = []
     for k, night in enumerate(series):
-        change = verdict(night, accepted)
+        change = overall(list(judged(night, accepted).values()))
         if k >= learning:
             count.judged += 1
             count.alarms += change is Change.WORSE
             count.undecided += change is Change.UNDECIDED
-            for name, nights in planted.items():
-                assert count.caught is not None
-                count.caught[name] += verdict(nights[k], accepted) is Change.WORSE
+            for slow, nights in planted.items():
+                found = judged(nights[k], accepted)
+                worse = overall(list(found.values())) is Change.WORSE
+                itself = found[slow.statistic] is Change.WORSE
+                count.caught[slow.name] = count.caught.get(slow.name, 0) + worse
+                count.by_itself[slow.name] = count.by_itself.get(slow.name, 0) + itself
         if change is not Change.WORSE:
             accepted.append(replace(night, new_level=change is Change.BETTER))
     return count
 
 
-def verdict(night: NightValues, accepted: Sequence[NightValues]) -> Change:
+def judged(night: NightValues, accepted: Sequence[NightValues]) -> dict[str, Change]:
+    """What a night's comparison says of each statistic."""
     baseline = since_new_level(accepted, BASELINE_NIGHTS)
     found = compare_nights(
         night, baseline, accepted, COMPARED, window=BASELINE_NIGHTS, confidence=CONFIDENCE
     )
-    return overall([row.change for row in found.rows])
+    return {key_of(row.compared): row.change for row in found.rows}
 
 
 def main() -> None:
@@ -248,11 +258,13 @@ def main() -> None:
     jobs = [(k, pace, rounds) for k, (pace, rounds) in enumerate(paces)]
     with ProcessPoolExecutor(asked.jobs) as pool:
         slowdowns = list(pool.map(calibrated, SLOWDOWNS))
+        print("| workload | planted | nights | the night is worse | by that statistic itself |")
+        print("|---|---|---|---|---|")
         for closed in (False, True):
             mine = [slow for slow in slowdowns if slow.closed is closed]
             series = list(pool.map(partial(one_night, closed=closed, slow=None), jobs, chunksize=4))
             planted = {
-                slow.name: list(
+                slow: list(
                     pool.map(partial(one_night, closed=closed, slow=slow), jobs, chunksize=4)
                 )
                 for slow in mine
@@ -263,14 +275,14 @@ def main() -> None:
 
 
 def print_count(title: str, count: Count, slowdowns: Sequence[Slowdown]) -> None:
+    """The workload's rows of the table in README.md."""
     n = count.judged
-    print(f"{title}: {n} A/A nights, {count.alarms} false alarms ({count.alarms / n:.1%}), "
-          f"{count.undecided} undecided")  # fmt: skip
+    alarms = f"{count.alarms} false alarms ({count.alarms / n:.1%})"
+    print(f"| {title} | nothing | {n} | {alarms}, {count.undecided} undecided | |")
     for slow in slowdowns:
-        assert count.caught is not None
-        caught = count.caught[slow.name]
-        factor = max(slow.prefill, slow.every_step)
-        print(f"  {slow.name} (costs × {factor:.3f}): caught the same night {caught / n:.1%}")
+        night, itself = (found[slow.name] / n for found in (count.caught, count.by_itself))
+        cost = f"costs × {max(slow.prefill, slow.every_step):.3f}"
+        print(f"| {title} | {slow.name} ({cost}) | {n} | {night:.1%} | {itself:.1%} |")
 
 
 if __name__ == "__main__":
