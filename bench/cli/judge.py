@@ -16,9 +16,16 @@ import click
     metavar="NAME|FILE",
     help="SLO profile. Default: the one of the run; without any there are values and no limits.",
 )
+@click.option(
+    "--lang",
+    type=click.Choice(["auto", "zh", "en"]),
+    default="auto",
+    show_default=True,
+    help="Language of summary.md; auto reads LC_ALL, LC_MESSAGES, LANG.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object to stdout.")
-def command(run: Path, profile: str | None, as_json: bool) -> None:
-    """Judge the run folder RUN and write summary.json, verdict.json and junit.xml into it.
+def command(run: Path, profile: str | None, lang: str, as_json: bool) -> None:
+    """Judge the run folder RUN and write summary.json, verdict.json, junit.xml and summary.md.
 
     Nothing is measured again: an old run can be held against another profile. Percentiles are
     exact; each limit is decided with an interval that allows for correlated requests, so a limit
@@ -38,11 +45,14 @@ def command(run: Path, profile: str | None, as_json: bool) -> None:
     from bench.judge.judgement import judge
     from bench.judge.profile import load_profile, profile_of
     from bench.record.frame import open_run
+    from bench.report.merge_request import write_summary
+    from bench.report.words import choose_language
 
     stored = open_run(run)
     found = load_profile(profile) if profile else profile_of(stored.manifest)
     judgement = judge(stored, found)
     judgement.write(run)
+    write_summary(stored, judgement, run, choose_language(lang))
     code = EXIT_CODES[judgement.verdict["verdict"]]
     if as_json:
         answer = {"run": str(run), "exit_code": int(code), **judgement.verdict}

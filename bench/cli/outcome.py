@@ -27,10 +27,13 @@ def conclude(
     from bench.cli.verdict_view import EXIT_CODES, show
     from bench.judge.judgement import judge
     from bench.record.frame import open_run
+    from bench.report.merge_request import write_summary
+    from bench.report.words import choose_language
 
     run = open_run(folder)
     judgement = judge(run, profile)
     judgement.write(folder)
+    write_summary(run, judgement, folder, choose_language(lang))
     verdict = judgement.verdict
     code = EXIT_CODES[verdict["verdict"]]
     if not as_json:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import IO, Any
 
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -51,6 +52,11 @@ def show(verdict: Mapping[str, Any], summary: Mapping[str, Any], stream: IO[str]
     console.print(_line(summary))
     for row in verdict["limits"]:
         _print_limit(console, row)
+    if verdict["score"] is not None:
+        console.print(_score(verdict["score"]))
+    for rule in summary["diagnosis"]:
+        if rule["result"] == "fires":
+            _print_diagnosis(console, rule)
     for rule in verdict["reasons"]:
         value, limit = quantity(rule["value"], rule["unit"]), quantity(rule["limit"], rule["unit"])
         sign = "≥" if rule["direction"] == "higher" else "≤"
@@ -103,6 +109,25 @@ def _print_limit(console: Console, row: Mapping[str, Any]) -> None:
     console.print(Text(f"{words:<15}{limit:<30}{value:>11}  {interval}".rstrip(), style))
     if row["advice"] and row["result"] == "undecided":
         console.print(Text(f"{'':<15}{row['advice']['en']}", "dim"))
+
+
+def _score(score: Mapping[str, Any]) -> str:
+    scenario = score["scenario"]["title"]["en"]
+    if score["value"] is not None:
+        return f"score {score['value']:.1f} of 100 ({scenario})"
+    missing = "; ".join(f"{m['what']['en']} ({m['why']['en']})" for m in score["missing"])
+    return f"score incomplete ({scenario}): {missing}"
+
+
+def _print_diagnosis(console: Console, rule: Mapping[str, Any]) -> None:
+    """Symptom, its evidence, its likely cause and the next step."""
+    console.print(f"→ {rule['symptom']['en']}", style="bold")
+    for each in rule["evidence"]:
+        value, bound = (quantity(each[key], each["unit"]) for key in ("value", "threshold"))
+        sign = "≥" if each["direction"] == "higher" else "≤"
+        console.print(f"    {each['title']['en']} {value} ({sign} {bound})")
+    for text in (rule["cause"], rule["next_step"]):
+        console.print(Padding(text["en"], (0, 0, 0, 4)))
 
 
 def _numbers(row: Mapping[str, Any]) -> tuple[str, str]:

@@ -15,6 +15,7 @@ _USUAL_QUANTILE = 0.99
 _CLIENT_RULES = frozenset(
     {"schedule_lag_p99", "loop_stall", "uncertain_first_tokens", "client_cpu"}
 )
+_FEW_SCRAPES = 10
 _OUT_OF_MEMORY = r"out of memory|outofmemory|oom"
 
 
@@ -90,7 +91,13 @@ def batch_fullness(case: Case) -> float | None:
 
 
 def held_between_fraction(case: Case) -> float | None:
-    """Share of the requests in flight at the client that the engine neither runs nor queues."""
+    """Share of the requests in flight at the client that the engine neither runs nor queues.
+
+    Unknown for fewer than 10 scrapes: instants of the two sides that differ would decide it.
+    """
+    scrapes = max((len(track.values) for track in case.measured.server.gauge("running")), default=0)
+    if scrapes < _FEW_SCRAPES:
+        return None
     running = _total_mean(case.measured, "running")
     waiting = _total_mean(case.measured, "waiting")
     in_flight = column(case.measured.seconds, "running")

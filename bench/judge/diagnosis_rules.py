@@ -163,10 +163,11 @@ RULES: tuple[Rule, ...] = (
     Rule(
         name="held_between",
         symptom=Text(
-            "吞吐不再上升，而引擎并未收到全部请求",
-            "Throughput is flat and the engine does not see all requests",
+            "TTFT 高、吞吐不再上升，而引擎并未收到全部请求",
+            "TTFT is high, throughput flat, and the engine does not see all requests",
         ),
         conditions=(
+            _TTFT_HIGH,
             Condition(
                 Text("在途而引擎未见的请求比例", "Share of requests in flight the engine lacks"),
                 "fraction",

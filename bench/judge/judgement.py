@@ -17,6 +17,7 @@ from bench.judge.diagnosis_rules import RULES
 from bench.judge.documents import junit, summary_of, verdict_of
 from bench.judge.evidence import RunValues, StoredRun, evidence_of, read_values
 from bench.judge.profile import Profile, Words
+from bench.judge.score import score_of
 from bench.judge.server_view import ServerView, probed_series
 from bench.judge.stats import Flags
 from bench.judge.tokens import Gaps
@@ -71,6 +72,8 @@ def judge(run: StoredRun, profile: Profile | None = None) -> Judgement:
     results = [(limit, judge_limit(limit, steady)) for limit in rules.limits]
     summary = summary_of(values, steady, uncut, client)
     summary["diagnosis"] = diagnose(RULES, Case(steady.measured, steady.readings, findings))
+    verdict = verdict_of(profile, values.steady, rules.confidence, findings, results)
+    verdict["score"] = score_of(rules.score, steady, verdict["valid"])
     frame = values.frame
     frame["in_window"] = client.in_window
     frame["good"] = values.good[0] if values.good else np.zeros(len(frame), np.bool_)
@@ -82,7 +85,7 @@ def judge(run: StoredRun, profile: Profile | None = None) -> Judgement:
         series=values.series,
         window=values.steady,
         summary=summary,
-        verdict=verdict_of(profile, values.steady, rules.confidence, findings, results),
+        verdict=verdict,
     )
 
 

@@ -18,18 +18,24 @@ from bench.errors import ConfigError
 from bench.judge.compare_samples import SUMS
 from bench.judge.metric import Kind, Metric, Scope, Text
 from bench.judge.metrics import METRICS
+from bench.judge.score_weights import DIMENSIONS, SCENARIOS
 from bench.judge.tokens import Deadlines
 from bench.shipped import shipped
 from bench.yamlfile import StrictModel, explain, load_yaml_model, nearest
 
 
-def _known_metric(name: str) -> str:
-    if name not in METRICS:
-        raise ValueError(f'no metric is named "{name}"; {nearest(name, list(METRICS))}')
-    return name
+def _known(kind: str, table: Mapping[str, object]) -> AfterValidator:
+    def check(name: str) -> str:
+        if name not in table:
+            raise ValueError(f'no {kind} is named "{name}"; {nearest(name, list(table))}')
+        return name
+
+    return AfterValidator(check)
 
 
-MetricName = Annotated[str, AfterValidator(_known_metric)]
+MetricName = Annotated[str, _known("metric", METRICS)]
+Dimension = Annotated[str, _known("dimension", DIMENSIONS)]
+ScenarioName = Annotated[str, _known("scenario", SCENARIOS)]
 Level = Literal["target", "alert", "excellent"]
 Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(gt=0, lt=1)]
@@ -173,6 +179,44 @@ class Compared(StrictModel):
         return self
 
 
+class Scored(StrictModel):
+    """One metric of the composite score: 100 at `target`, 0 at `worst`, linear between.
+
+    `coefficient` is the business coefficient of §5.4.4.
+    """
+
+    dimension: Dimension
+    metric: MetricName
+    statistic: str
+    target: float
+    worst: float
+    coefficient: Annotated[float, Field(ge=0.5, le=2)] = 1.0
+    source: str
+
+    @model_validator(mode="after")
+    def _can_be_scored(self) -> Scored:
+        metric = METRICS[self.metric]
+        _refuse(_wrong_statistic(metric, self.statistic))
+        if metric.direction == "none":
+            _refuse(f"{metric.name} has no better or worse")
+        lower = metric.direction == "lower"
+        if self.target == self.worst or lower != (self.target < self.worst):
+            side = "below" if lower else "above"
+            _refuse(f"{metric.name}: expected a target {side} the worst bound, got {self.target:g}")
+        return self
+
+    @property
+    def quantile(self) -> float | None:
+        return quantile_of(self.statistic)
+
+
+class Score(StrictModel):
+    """The composite score (§5.4.4): a scenario gives the weights, these metrics the points."""
+
+    scenario: ScenarioName
+    metrics: Annotated[tuple[Scored, ...], Field(min_length=1)]
+
+
 class Profile(StrictModel):
     """A profile, with what it extends merged in.
 
@@ -191,6 +235,7 @@ class Profile(StrictModel):
     cold_start: Literal["exclude", "include"] = "exclude"
     fluidity: FluidityDeadlines | None = None
     prices: Prices | None = None
+    score: Score | None = None
     validity: ValidityLimits = ValidityLimits()
     references: tuple[Reference, ...] = ()
     compare: tuple[Compared, ...] = ()

@@ -45,6 +45,7 @@ class Evidence:
             "limits": lambda: bool(self.limits),
             "answered": lambda: bool(self.judged_ok.any()),
             "server": lambda: bool(self.observed),
+            "score": lambda: self.verdict["score"] is not None,
             "good": lambda: self.scalar("goodput_fraction") is not None,
         }
         return present[need]()

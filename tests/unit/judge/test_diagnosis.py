@@ -105,8 +105,8 @@ BY_SCRAPES = [
     ),
     (
         "held_between",
-        ({"n": 400, "ttft_s": 2.0}, running(1, 1) + waiting(0, 0), {}),
-        ({"n": 400, "ttft_s": 2.0}, running(4, 4) + waiting(0, 0), {}),
+        ({"n": 400, "ttft_s": 2.0}, running(*[1] * 10) + waiting(0, 0), {}),
+        ({"n": 400, "ttft_s": 2.0}, running(*[4] * 10) + waiting(0, 0), {}),
     ),
     ("cache_eviction", (HALF_HIT, kv(0.99), ceiling(0.8)), (HALF_HIT, kv(0.4), ceiling(0.8))),
     ("cache_routing", (HALF_HIT, kv(0.4), ceiling(0.8)), (HALF_HIT, kv(0.4), ceiling(0.52))),

@@ -39,6 +39,7 @@ SHARED = {
     "compare.basis_none",
     "compare.first",
     "compare.p",
+    "diagnosis.condition",
 }
 # Groups whose names come from tables of other rooms, or from plotly.
 OUTSIDE = (
