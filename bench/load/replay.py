@@ -196,6 +196,8 @@ class Replay:
     # -- inside ----------------------------------------------------------------------------
 
     def _to_render(self, conversation: Conversation) -> None:
+        while self._unrendered and not self._unrendered[0].awaits_render:
+            self._unrendered.popleft()
         conversation.awaits_render = True
         self._unrendered.append(conversation)
 

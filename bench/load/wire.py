@@ -131,7 +131,7 @@ class Wire:
 
     def _turn(self) -> None:
         """Reads, sends and decodes until there is nothing to do or asyncio must have a turn."""
-        replay, counters = self._replay, self._replay.counters
+        replay, counters, done = self._replay, self._replay.counters, self._traffic.done
         now_ns = before_ns = time.monotonic_ns()
         until_ns = now_ns + TURN_NS
         wait_s = 0.0
@@ -145,8 +145,10 @@ class Wire:
                 replay.release(now_ns)
             if now_ns >= self._next_sweep_ns:
                 self._sweep(now_ns)
-            more = bool(self._traffic.done) and got > 0
-            if not more or len(self._traffic.done) > BACKLOG_FLIGHTS:
+            more = bool(done) and got > 0
+            if not more:
+                more = self._decode_slice()
+            while len(done) > BACKLOG_FLIGHTS:
                 more = self._decode_slice()
             now_ns = time.monotonic_ns()
             counters.stall_max_ns = max(counters.stall_max_ns, now_ns - before_ns)
@@ -163,6 +165,8 @@ class Wire:
         self._arm()
         if replay.finished and self._over is not None and not self._over.done():
             self._over.set_result(None)
+        elif more:
+            asyncio.get_running_loop().call_soon(self._on_ready)
 
     def _arm(self) -> None:
         due_ns = self._replay.next_due_ns
