@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 from bench import __version__
 from bench.conduct.preflight import Ready
 from bench.model import Manifest, RequestStyle
+from bench.servers.families import family_named
+from bench.servers.findings import ProbeResult
 from bench.workload.recipe import named_seeds, recipe_manifest
 
 if TYPE_CHECKING:
@@ -41,7 +43,7 @@ def manifest_of(order: Order, ready: Ready, tag: str, style: RequestStyle) -> Ma
         },
         server=found.as_json(),
         workload={
-            **ready.plan.manifest(found.metrics.block_tokens),
+            **ready.plan.manifest(_block_tokens(found)),
             "resolved": recipe_manifest(order.recipe),
         },
         load={
@@ -56,6 +58,11 @@ def manifest_of(order: Order, ready: Ready, tag: str, style: RequestStyle) -> Ma
         profile=order.profile,
         seeds=named_seeds(order.recipe),
     )
+
+
+def _block_tokens(found: ProbeResult) -> int | None:
+    """The server's cache block: as its metrics say, else its family's default."""
+    return found.metrics.block_tokens or family_named(found.server.family).block_tokens
 
 
 def host() -> dict[str, Any]:

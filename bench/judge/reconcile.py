@@ -72,14 +72,15 @@ def reconcile(
 
     `latencies`: for each time the client's and the server's n, mean and quantiles in seconds, the
     server's as (above, at most) of a bucket, and the difference of the means with its name.
-    `itl`: the server's gap for a step beside ours for a token.  `counts`: ours, the server's, and
-    what is left.  Parts that the server tells nothing of are None.
+    `itl`: the server's gap for a step beside ours for a token.  `cache`: hit rates.  `counts`:
+    ours, the server's, and what is left.  Parts that the server tells nothing of are None.
     """
     counts = _counts(frame, server)
     return {
         "latencies": [_latency(each, frame, server) for each in _LATENCIES],
         "itl": _itl(frame, server),
         "counts": counts,
+        "cache": _cache(frame, server, workload),
         "contamination": contamination(frame, workload),
         "speculation": _speculation(server),
         "preemptions": server.increase("preemptions").value,
@@ -214,6 +215,31 @@ def _count(
         "requests_not_stated": unknown,
         "equal": None if other is None else not (other or missing),
     }
+
+
+def _cache(frame: pd.DataFrame, server: ServerView, workload: Mapping[str, Any]) -> dict[str, Any]:
+    """Hit rates of the whole run, and what rounding to the server's blocks takes from the ceiling.
+
+    The ceiling is of the main phase's plan; the rates are of all requests.
+    """
+    stated = workload.get("ceiling") or {}
+    unrounded, total = stated.get("unrounded_hit_tokens"), stated.get("input_tokens")
+    cached, prompt = column(frame, "cached_tokens"), column(frame, "prompt_tokens")
+    both = outcome_is(frame, "ok") & ~np.isnan(cached) & (prompt > 0)
+    found = server.hit_rate()
+    return {
+        "ceiling_unrounded_fraction": unrounded / total
+        if unrounded is not None and total
+        else None,
+        "ceiling_fraction": stated.get("tokens_fraction"),
+        "block_tokens": stated.get("server_block_tokens"),
+        "client_fraction": float(cached[both].sum() / prompt[both].sum()) if both.any() else None,
+        "server_fraction": found[0] / found[1] if found is not None and found[1] else None,
+    }
+
+
+def _share(part: float | None, whole: float | None) -> float | None:
+    return part / whole if part is not None and whole else None
 
 
 def _speculation(server: ServerView) -> dict[str, Any] | None:

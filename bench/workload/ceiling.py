@@ -37,6 +37,7 @@ class CacheCeiling:
         self._partial: dict[int, int] = {}
         self.input_tokens = 0
         self.hit_tokens = 0
+        self.unrounded_hit_tokens = 0
         self.blocks = 0
         self.hit_blocks = 0
 
@@ -46,6 +47,7 @@ class CacheCeiling:
         hit_tokens = min(shared_tokens, input_tokens)
         if self._recompute_last:
             hit_tokens = min(hit_tokens, max(input_tokens - 1, 0))
+        self.unrounded_hit_tokens += hit_tokens
         if self._server_block_tokens:
             hit_tokens -= hit_tokens % self._server_block_tokens
         self.blocks += len(block_ids)

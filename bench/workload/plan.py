@@ -73,6 +73,7 @@ class PlannedCeiling:
     server_block_tokens: int | None
     first_turn_input_tokens: int
     first_turn_hit_tokens: int | None
+    unrounded_hit_tokens: int | None
 
     @property
     def tokens_fraction(self) -> float | None:
@@ -152,7 +153,7 @@ class Plan:
         sessions = columns.sessions if self.planned_sessions is None else self.planned_sessions
         known = not (columns.content >= MESSAGES).any()
         shared = self._shared_ids() if known else np.zeros(1, dtype=np.bool_)
-        input_tokens = hit_tokens = first_input_tokens = first_hit_tokens = 0
+        input_tokens = hit_tokens = first_input_tokens = first_hit_tokens = unrounded = 0
         for first in range(0, sessions, columns.sessions):
             # A new cycle has new content: nothing of the one before is in it.
             seen = CacheCeiling(
@@ -162,11 +163,13 @@ class Plan:
                 for index in self._indices(position):
                     row = index % columns.rows
                     tokens = max(0, int(columns.input_tokens[row]))
+                    before = seen.unrounded_hit_tokens
                     hit = seen.add(self._shareable(row, shared), tokens) if known else 0
                     if position < self.warmup_sessions:
                         continue
                     input_tokens += tokens
                     hit_tokens += hit
+                    unrounded += seen.unrounded_hit_tokens - before
                     if index == self._indices(position)[0]:
                         first_input_tokens += tokens
                         first_hit_tokens += hit
@@ -176,6 +179,7 @@ class Plan:
             server_block_tokens,
             first_input_tokens,
             first_hit_tokens if known else None,
+            unrounded if known else None,
         )
 
     def digest(self) -> str:
