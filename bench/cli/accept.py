@@ -66,7 +66,8 @@ def command() -> None:
       bench accept show small
       bench accept small -t http://127.0.0.1:8000 --evidence evidence/
       bench accept small -t http://127.0.0.1:8000 --scale 0.05
-      bench accept judge reports/20261122T160000Z-accept-small-1a2b --evidence evidence/
+      bench accept judge reports/20261122T160000Z-accept-small-1a2b \\
+                         --evidence evidence/
     """
 
 
@@ -95,7 +96,7 @@ def list_checklists(as_json: bool) -> None:
         click.echo(f"{checklist.name:<18}{len(checklist.items):>3} items  {title}")
 
 
-@command.command()
+@command.command(short_help="Show the items of a checklist.")
 @click.argument("checklist")
 @_json
 def show(checklist: str, as_json: bool) -> None:
@@ -127,7 +128,7 @@ def show(checklist: str, as_json: bool) -> None:
         click.echo(f"    {key:<24} for {', '.join(ids)}")
 
 
-@command.command()
+@command.command(short_help="Make, judge and report an acceptance.")
 @click.argument("checklist")
 @click.option(
     "-t", "--target", "url", required=True, metavar="URL", help="Server, with or without /v1."
@@ -156,7 +157,10 @@ def show(checklist: str, as_json: bool) -> None:
 )  # fmt: skip
 @click.option("--resume", is_flag=True, help="Go on with the acceptance in -o, or the newest one.")
 @target_options
-@click.option("--workers", default="auto", show_default=True, metavar="N|auto")
+@click.option(
+    "--workers", default="auto", show_default=True, metavar="N|auto",
+    help="Load processes; auto: one per two cores.",
+)  # fmt: skip
 @click.option(
     "--transport", type=click.Choice(["auto", "wire", "portable"]), default="auto",
     show_default=True, help="See `bench run --help`.",
@@ -174,8 +178,10 @@ def run(checklist: str, url: str, as_json: bool, lang: str, **options: Any) -> N
 
     \b
     Examples:
-      bench accept small -t http://127.0.0.1:8000 -c acceptance.yaml --evidence evidence/
-      bench accept small -t http://127.0.0.1:8000 --scale 0.05 --scrape http://10.0.0.5:9400
+      bench accept small -t http://127.0.0.1:8000 -c acceptance.yaml \\
+                         --evidence evidence/
+      bench accept small -t http://127.0.0.1:8000 --scale 0.05 \\
+                         --scrape http://10.0.0.5:9400
       bench accept deepseek-v3-h20 -t http://10.0.0.5:8000 --resume
 
     Exit codes: 0 every item that applies is met, 2 usage, 3 an item failed, 4 an item is
@@ -215,7 +221,7 @@ def run(checklist: str, url: str, as_json: bool, lang: str, **options: Any) -> N
     sys.exit(_finish(folder, acceptance, lang, as_json))
 
 
-@command.command()
+@command.command(short_help="Judge an acceptance again.")
 @click.argument("folder", type=_FOLDER)
 @_evidence
 @_lang
@@ -225,7 +231,8 @@ def judge(folder: Path, evidence: Path | None, lang: str, as_json: bool) -> None
 
     \b
     Example:
-      bench accept judge reports/20261122T160000Z-accept-small-1a2b --evidence evidence/
+      bench accept judge reports/20261122T160000Z-accept-small-1a2b \\
+                         --evidence evidence/
     """
     from datetime import UTC, datetime
 

@@ -68,7 +68,8 @@ def command(
 
     \b
     Examples:
-      bench compare reports/20260101T120000Z-chat-1f3a reports/20260102T120000Z-chat-77b0
+      bench compare reports/20260101T120000Z-chat-1f3a \\
+                    reports/20260102T120000Z-chat-77b0
       bench compare --base reports/a1 --base reports/a2 --base reports/a3 \\
                     --new reports/b1 --new reports/b2 --new reports/b3 -o diff
 

@@ -34,7 +34,8 @@ def command(run: Path, form: str, output: Path | None) -> None:
     \b
     Examples:
       bench export reports/20260101T120000Z-chat-1f3a --csv -o requests.csv
-      bench export reports/20260101T120000Z-chat-1f3a --jsonl | jq 'select(.outcome != "ok")'
+      bench export reports/20260101T120000Z-chat-1f3a --jsonl |
+        jq 'select(.outcome != "ok")'
     """
     from bench.record.export import WRITERS, flat_table
     from bench.record.files import whole_file

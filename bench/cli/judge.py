@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from bench.cli.complete import profile_names
+
 
 @click.command(short_help="Judge a stored run, under the same or another profile.")
 @click.argument("run", type=click.Path(path_type=Path))
@@ -14,6 +16,7 @@ import click
     "-p",
     "--profile",
     metavar="NAME|FILE",
+    shell_complete=profile_names,
     help="SLO profile. Default: the one of the run; without any there are values and no limits.",
 )
 @click.option(
@@ -35,7 +38,8 @@ def command(run: Path, profile: str | None, lang: str, as_json: bool) -> None:
     \b
     Examples:
       bench judge reports/20260101T120000Z-chat-1f3a -p realtime-chat
-      bench judge reports/20260101T120000Z-chat-1f3a -p my-slo.yaml --json | jq .verdict
+      bench judge reports/20260101T120000Z-chat-1f3a -p my-slo.yaml --json |
+        jq .verdict
 
     Exit codes: 0 pass or nothing judged, 2 usage, 3 an objective failed, 4 not valid or undecided.
     """

@@ -116,7 +116,7 @@ def list_command(config_path: Path, as_json: bool) -> None:
         click.echo(f"no baseline in {config.baselines_path}", err=True)
 
 
-@command.command("accept")
+@command.command("accept", short_help="Take a night as the new level.")
 @click.argument("night")
 @click.pass_obj
 def accept_command(config_path: Path, night: str) -> None:

@@ -6,10 +6,16 @@ from pathlib import Path
 
 import click
 
+from bench.cli.complete import profile_names
+
 
 @click.group(short_help="List, show and check SLO profiles.")
 def command() -> None:
     """SLO profiles: what a run is held against.
+
+    A profile is a YAML file of limits (metric, statistic, bound, level, source). `bench run -p`,
+    `bench judge -p` and `bench report -p` take one by name or by path; docs/profiles.md has its
+    fields.
 
     \b
     Examples:
@@ -42,8 +48,8 @@ def list_profiles(as_json: bool) -> None:
         click.echo(f"{profile.name:<34} {profile.title.en} · {profile.title.zh}")
 
 
-@command.command()
-@click.argument("name")
+@command.command(short_help="Show the limits of a profile.")
+@click.argument("name", shell_complete=profile_names)
 @click.option("--json", "as_json", is_flag=True, help="Print the whole profile as JSON.")
 def show(name: str, as_json: bool) -> None:
     """Show the limits of the profile NAME (or file), with what it extends merged in.
@@ -82,7 +88,7 @@ def show(name: str, as_json: bool) -> None:
         click.echo(f"  reference: {title}: {reference.metric} {value}  [{reference.source}]")
 
 
-@command.command()
+@command.command(short_help="Check a profile file.")
 @click.argument("file", type=click.Path(path_type=Path))
 def check(file: Path) -> None:
     """Check that FILE is a profile whose limits a run can decide; exit 2 where it is not.
@@ -97,8 +103,8 @@ def check(file: Path) -> None:
     click.echo(f"{file}: profile {profile.name}, {len(profile.limits)} limits: ok")
 
 
-@command.command()
-@click.argument("name")
+@command.command(short_help="Write Prometheus alert rules.")
+@click.argument("name", shell_complete=profile_names)
 @click.option(
     "--family", default="vllm", show_default=True, help="Whose metric names the rules use."
 )

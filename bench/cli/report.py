@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from bench.cli.complete import profile_names
+
 
 @click.command("report", context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("run", type=click.Path(path_type=Path))
@@ -14,6 +16,7 @@ import click
     "-p",
     "--profile",
     metavar="NAME|FILE",
+    shell_complete=profile_names,
     help="SLO profile to judge by. Default: the one the run was made with.",
 )
 @click.option(
@@ -65,7 +68,8 @@ def command(
     \b
     Examples:
       bench report reports/20260101T120000Z-chat-1f3a
-      bench report reports/20260101T120000Z-chat-1f3a -p realtime-chat --lang zh -o chat.html
+      bench report reports/20260101T120000Z-chat-1f3a -p realtime-chat \\
+                   --lang zh -o chat.html
 
     With --json: {"report": FILE, "language": "zh|en", "bytes": N, "valid": BOOL,
     "verdict": "pass|fail|undecided|invalid|none"}.

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from bench.cli.complete import profile_names, recipe_names
 from bench.cli.scrapes import prometheus_source, scrape_options, scrape_targets
+from bench.cli.sections import Sectioned
 from bench.cli.target import make_target, target_options
 from bench.cli.watching import live_options, watching
 from bench.errors import ExitCode, UsageError
@@ -30,18 +32,46 @@ _RENAMED = {
 }
 
 
-@click.command("run", context_settings={"help_option_names": ["-h", "--help"]})
+_SECTIONS = {
+    "model": "The server",
+    "concurrency": "When to send, and how much",
+    "speed": "The trace",
+    "seed": "The prompts",
+    "workers": "The client",
+    "family": "What the server says of itself",
+    "pushgateway": "The run while it is made",
+    "no_report": "The result",
+}
+"""The first option under each heading of --help."""
+
+
+@click.command(
+    "run",
+    cls=Sectioned,
+    sections=_SECTIONS,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.option(
     "-t", "--target", "url", required=True, metavar="URL", help="Server, with or without /v1."
 )
 @click.option(
-    "-w", "--workload", metavar="NAME|FILE", help="A shipped recipe, a recipe file or a trace."
+    "-w",
+    "--workload",
+    metavar="NAME|FILE",
+    shell_complete=recipe_names,
+    help="A shipped recipe, a recipe file or a trace.",
 )
 @click.option(
     "--input-tokens", type=int, metavar="N", help="Instead of -w: equal requests, N tokens in."
 )
 @click.option("--output-tokens", type=int, metavar="N", help="Instead of -w: N tokens out.")
-@click.option("-p", "--profile", metavar="NAME|FILE", help="SLO profile to judge by.")
+@click.option(
+    "-p",
+    "--profile",
+    metavar="NAME|FILE",
+    shell_complete=profile_names,
+    help="SLO profile to judge by; `bench profiles list` names those that are shipped.",
+)
 @click.option(
     "-o",
     "--output",
@@ -88,7 +118,7 @@ _RENAMED = {
     help="auto, token_ids, server_tokenize, local_tokenizer, estimate.",
 )
 @click.option("--tokenizer-file", metavar="FILE", help="tokenizer.json of the model.")
-@click.option("--temperature", type=float, metavar="X")
+@click.option("--temperature", type=float, metavar="X", help="Sampling temperature to ask for.")
 @click.option(
     "--workers",
     default="auto",
@@ -97,6 +127,9 @@ _RENAMED = {
     help="Load processes; auto: one per two cores.",
 )
 @click.option("--pin-cpus", is_flag=True, help="Bind each worker to a core.")
+@click.option(
+    "--selftest", is_flag=True, help="First measure how exact this machine is at the run's load."
+)
 @click.option(
     "--transport",
     type=click.Choice(["auto", "wire", "portable"]),
@@ -108,9 +141,13 @@ _RENAMED = {
 @click.option(
     "--metrics-url", metavar="URL", help="Where /metrics is, when not on the server's port."
 )
-@click.option("--scrape-interval", type=float, default=1.0, show_default=True, metavar="S")
 @click.option(
-    "--selftest", is_flag=True, help="First measure how exact this machine is at the run's load."
+    "--scrape-interval",
+    type=float,
+    default=1.0,
+    show_default=True,
+    metavar="S",
+    help="Seconds between two scrapes.",
 )
 @scrape_options
 @live_options
@@ -132,8 +169,8 @@ def command(url: str, as_json: bool, **options: Any) -> None:
     \b
     Examples:
       bench run -t http://127.0.0.1:8000 -w chat
-      bench run -t http://127.0.0.1:8000 -w conversation_trace.jsonl --speed 4 --limit 500 \\
-                -p realtime-chat
+      bench run -t http://127.0.0.1:8000 -w conversation_trace.jsonl \\
+                --speed 4 --limit 500 -p realtime-chat
       bench run -t http://127.0.0.1:8000 --input-tokens 512 --output-tokens 128 \\
                 --rate 5 --duration 60
       bench run -t http://gateway:8000 -w chat --scrape a=http://10.0.0.1:8000 \\

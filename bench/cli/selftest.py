@@ -22,8 +22,22 @@ DEFAULT_STREAMS = 200
     metavar="R",
     help="Open loop, R requests per second, Poisson arrivals.",
 )
-@click.option("--input-tokens", type=click.IntRange(4), default=128, show_default=True)
-@click.option("--output-tokens", type=click.IntRange(1), default=100, show_default=True)
+@click.option(
+    "--input-tokens",
+    type=click.IntRange(4),
+    default=128,
+    show_default=True,
+    metavar="N",
+    help="Tokens of each prompt.",
+)
+@click.option(
+    "--output-tokens",
+    type=click.IntRange(1),
+    default=100,
+    show_default=True,
+    metavar="N",
+    help="Tokens of each answer.",
+)
 @click.option(
     "--duration",
     type=click.FloatRange(1),

@@ -109,9 +109,11 @@ def command(list_faults: bool, as_json: bool, **options: Any) -> None:
     Examples:
       bench sim
       bench sim --port 0 --kv-blocks 2000 --truth truth.jsonl
-      bench sim --fault http_503:0.01:retry_after=2 --fault stall:every=50:seconds=3
+      bench sim --fault http_503:0.01:retry_after=2 \\
+                --fault stall:every=50:seconds=3
       bench sim --fault refuse:at=10s-15s
-      bench sim --family mindie --tls-cert server.pem --tls-key server.key --tls-client-ca ca.pem
+      bench sim --family mindie --tls-cert server.pem --tls-key server.key \\
+                --tls-client-ca ca.pem
     """
     from bench.sim.faults import KINDS, STATUS_HELP
 

@@ -93,7 +93,7 @@ def _open(file: Path, options: dict[str, Any]) -> TraceReading:
     return read(file, options["format_name"], chosen)
 
 
-@command.command("inspect", context_settings=_HELP)
+@command.command("inspect", context_settings=_HELP, short_help="Say what a trace is.")
 @click.argument("file", type=click.Path(path_type=Path))
 @_reading_options
 @click.option(
@@ -147,8 +147,10 @@ def convert_command(file: Path, out: Path, as_json: bool, **options: Any) -> Non
 
     \b
     Examples:
-      bench trace convert conversation_trace.jsonl out.jsonl.gz --scale-input 0.1 --limit 500
-      bench trace convert servegen/m-small m-small.jsonl.gz --duration 600 --rate 20 --seed 7
+      bench trace convert conversation_trace.jsonl out.jsonl.gz \\
+                          --scale-input 0.1 --limit 500
+      bench trace convert servegen/m-small m-small.jsonl.gz \\
+                          --duration 600 --rate 20 --seed 7
     """
     from bench.errors import UsageError
     from bench.workload.fit import fit
@@ -200,7 +202,8 @@ def synthesize_command(out: Path, as_json: bool, **parameters: Any) -> None:
     \b
     Examples:
       bench trace synthesize burst.jsonl --requests 2000 --rate 20 --cv 3
-      bench trace synthesize rag.jsonl.gz --groups 1 --group-tokens 2048 --max-input 8000
+      bench trace synthesize rag.jsonl.gz --groups 1 --group-tokens 2048 \\
+                             --max-input 8000
     """
     from dataclasses import asdict
 
