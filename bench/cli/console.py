@@ -126,7 +126,7 @@ def live_view(progress: Progress, width: int = _WIDTH) -> Group:
             counts.append(Text(f"{count:,} {name}"))
     counts.append(Text(f"{totals.running:,} open"))
     rows = Table.grid(padding=(0, 2))
-    rows.add_column(no_wrap=True)
+    rows.add_column(no_wrap=True, min_width=8)
     rows.add_column(no_wrap=True, overflow="ellipsis")
     rows.add_row("done", _done(progress))
     rows.add_row("requests", Text("   ").join(counts))
