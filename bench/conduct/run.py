@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import secrets
 import signal
 import time
@@ -15,13 +14,14 @@ from typing import Any, Protocol
 
 import orjson
 
+from bench.conduct.jobs import jobs_of, secrets_of, style_of
 from bench.conduct.manifest import manifest_of
-from bench.conduct.preflight import Ready, prepare, shares
+from bench.conduct.preflight import Ready, prepare, useful_workers
 from bench.conduct.tally import Tally, Totals, end_of, second_of
 from bench.errors import BenchError, TargetError
 from bench.load.fleet import Fleet
-from bench.load.worker import Job, raise_file_limit
-from bench.model import RequestStyle, ServerSample, Target
+from bench.load.worker import raise_file_limit
+from bench.model import Outcome, ServerSample, Target
 from bench.record.files import write_whole
 from bench.record.folder import SELFTEST, RunFolder
 from bench.servers.findings import scrape_target
@@ -32,7 +32,6 @@ from bench.workload.recipe import Recipe
 SETTLE_S = 1.2
 """After the last answer, before the last scrape: some servers refresh once a second."""
 
-_SECRET_CHARACTERS = 6
 _TAG_BYTES = 6
 
 
@@ -106,15 +105,17 @@ async def conduct_async(order: Order, watch: Watch) -> Done:
         spool_folder=None,
         announce=watch.note,
     )
+    workers = useful_workers(order.workers, ready)
+    if workers < order.workers:
+        watch.note(f"{workers} of {order.workers} workers: there is no work for more")
+        order = replace(order, workers=workers)
     tested = await order.selftest(ready) if order.selftest is not None else None
     tag = secrets.token_hex(_TAG_BYTES)
-    hidden = [value for value in order.target.headers.values() if len(value) >= _SECRET_CHARACTERS]
-    hidden += [value.removeprefix("Bearer ") for value in hidden]
     folder = RunFolder.create(
         order.folder,
         order.recipe.name,
-        manifest_of(order, ready, tag, _style(order, ready, tag)),
-        secrets=hidden,
+        manifest_of(order, ready, tag, style_of(order, ready, tag)),
+        secrets=secrets_of(order.target.headers),
     )
     if tested is not None:
         write_whole(folder.path / SELFTEST, orjson.dumps(tested, option=orjson.OPT_INDENT_2))
@@ -134,8 +135,13 @@ class _Conductor:
         self._interrupts = 0
         self._start_ns = self._start_unix_ns = 0
         self._server_parts = folder.server_parts()
-        self._jobs = _jobs(order, ready, folder, tag)
-        self._fleet = Fleet(self._jobs, self._on_second, self._on_start)
+        self._jobs = jobs_of(order, ready, folder, tag)
+        self._fleet = Fleet(
+            self._jobs,
+            on_second=self._on_second,
+            on_start=self._on_start,
+            on_death=self._on_death,
+        )
 
     async def run(self) -> Done:
         loop = asyncio.get_running_loop()
@@ -174,12 +180,13 @@ class _Conductor:
         if self._order.prometheus is not None:
             await self._ask_prometheus(self._order.prometheus, ended.end_ns)
         self._server_parts.close()
-        if ended.dead:
-            self._reason = f"worker {ended.dead[0]} died"
         self._folder.journal("end", end_ns=ended.end_ns)
-        planned = {job.worker: job.workload.requests for job in self._jobs}
         end = end_of(
-            ended, planned, reason=self._reason or "finished", cut=self._reason is not None
+            ended,
+            {job.worker: job.workload.requests for job in self._jobs},
+            reason=self._reason or "finished",
+            cut=self._reason is not None,
+            written=_written(self._folder.path, ended.dead),
         )
         self._folder.finish(end)
         return Done(self._folder.path, end, bool(self._interrupts))
@@ -212,6 +219,13 @@ class _Conductor:
             self._watch.note(self._reason)
             self._fleet.stop()
 
+    def _on_death(self, worker: int) -> None:
+        """The others are not worth going on with: the load is not the one that was planned."""
+        self._reason = f"worker {worker} died"
+        self._folder.journal("worker_died", worker=worker)
+        self._watch.note(f"{self._reason}: stopping, the run is not valid")
+        self._fleet.stop()
+
     def _on_signal(self, number: int) -> None:
         """Once: no more sends, answers are awaited.  Twice: what is in flight is cut."""
         self._interrupts += 1
@@ -233,6 +247,24 @@ class _Conductor:
             await asyncio.to_thread(self._server_parts.flush)
 
 
+def _written(folder: Path, dead: Sequence[int]) -> dict[int, dict[str, Any]]:
+    """What the workers that died have on disk, counted as their counters are."""
+    if not dead:
+        return {}
+    from bench.record.frame import open_run
+
+    rows = open_run(folder).requests[["worker", "outcome", "error_class"]]
+    counted = {}
+    for worker in dead:
+        mine = rows[rows["worker"] == worker]
+        failed = mine["error_class"][mine["outcome"] == Outcome.FAILED]
+        counted[worker] = {
+            **{str(name): int((mine["outcome"] == name).sum()) for name in Outcome},
+            "failed_by_class": {str(k): int(n) for k, n in failed.value_counts().items()},
+        }
+    return counted
+
+
 def _scrape_targets(order: Order, ready: Ready) -> list[ScrapeTarget]:
     """What is scraped: the server itself, and what was named beside it, nothing twice.
 
@@ -242,41 +274,3 @@ def _scrape_targets(order: Order, ready: Ready) -> list[ScrapeTarget]:
     kept = order.prometheus is not None and not order.prometheus.queries
     targets = [] if own is None or kept else [own]
     return targets + [each for each in order.scrapes if own is None or each.url != own.url]
-
-
-def _jobs(order: Order, ready: Ready, folder: RunFolder, tag: str) -> list[Job]:
-    workers = order.workers
-    paces = shares(ready.pace, workers)
-    warm = -(-ready.warm_connections // workers)
-    cpus = sorted(os.sched_getaffinity(0)) if order.pin_cpus else []
-    style = _style(order, ready, tag)
-    return [
-        Job(
-            worker=worker,
-            workers=workers,
-            run_tag=tag,
-            target=ready.target,
-            style=style,
-            pace=paces[worker],
-            workload=ready.plan.shard(worker, workers),
-            sink=folder.sink(),
-            warm_connections=warm,
-            spare_connections=min(64, max(2, warm // 4)),
-            transport=order.transport,
-            sampling=dict(order.sampling),
-            cpu=cpus[worker % len(cpus)] if cpus else None,
-        )
-        for worker in range(workers)
-    ]
-
-
-def _style(order: Order, ready: Ready, tag: str) -> RequestStyle:
-    """How requests are asked: as the probe saw it work, with the run's cache salt.
-
-    That field keeps the server's cache of this run apart.  The prompts' own salt does the same for
-    servers without it, but not for a chat template's beginning.
-    """
-    style, salt = ready.probe.style, order.recipe.salt
-    if style.cache_salt is None or salt == "none":
-        return replace(style, cache_salt=None)
-    return replace(style, cache_salt=tag if salt == "auto" else salt)

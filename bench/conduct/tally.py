@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -99,14 +99,20 @@ def second_of(counters: dict[str, Any]) -> dict[str, Any]:
 
 
 def end_of(
-    fleet: FleetEnd, planned: dict[int, int | None], *, reason: str, cut: bool
+    fleet: FleetEnd,
+    planned: Mapping[int, int | None],
+    *,
+    reason: str,
+    cut: bool,
+    written: Mapping[int, Mapping[str, Any]],
 ) -> dict[str, Any]:
     """The content of end.json.
 
     `planned`: requests of each worker's shard, None where only time bounds them.  With `cut` the
     run was stopped before its plan was through, and what was not sent counts as aborted; a run
     that reached its duration leaves later turns of its sessions undue, which were not planned
-    within it.  A worker that died has its unrecorded requests aborted.
+    within it.  Of a worker that died, `written` has the counts of what it wrote, which are later
+    than its last report or earlier; the rest of its requests is aborted.
     """
     sums = dict.fromkeys(("ok", "dropped", "aborted"), 0)
     failed: dict[str, int] = {}
@@ -115,15 +121,16 @@ def end_of(
     workers = []
     for end in fleet.workers:
         counters = end.counters or {}
+        counted = written.get(end.worker, counters)
         for name in sums:
-            sums[name] += counters.get(name, 0)
-        for name, count in counters.get("failed_by_class", {}).items():
+            sums[name] += counted.get(name, 0)
+        for name, count in counted.get("failed_by_class", {}).items():
             failed[name] = failed.get(name, 0) + count
         shard = planned[end.worker]
-        recorded = sum(counters.get(name, 0) for name in (*sums, "failed"))
         due = counters.get("due", 0)
         if end.figures is None:
-            sums["aborted"] += (shard if shard is not None else due) - recorded
+            recorded = sum(counted.get(name, 0) for name in (*sums, "failed"))
+            sums["aborted"] += max(0, due - recorded) if shard is None else shard - recorded
         elif shard is not None and cut:
             sums["aborted"] += shard - due
         elif shard is not None:

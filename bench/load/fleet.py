@@ -1,22 +1,24 @@
 """Worker processes: started together, at one instant; watched; their counters added up.
 
 Spawned, not forked, so that a worker inherits no state.  A worker that dies is noticed by the end
-of its pipe; what it had planned is then accounted for as aborted by the caller.
+of its pipe; the caller stops the others and accounts for what it had planned.
 """
 
 from __future__ import annotations
 
 import asyncio
 import multiprocessing
+import signal
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection as Pipe
 from multiprocessing.process import BaseProcess
 from typing import Any
 
 from bench.errors import BenchError, NotValidError
-from bench.load.worker import Job, run_worker
+from bench.load.worker import PARENTS_SIGNALS, Job, run_worker
 
 START_DELAY_NS = 200_000_000
 """Between the last worker's "ready" and the run's first instant."""
@@ -50,16 +52,23 @@ class FleetEnd:
 class Fleet:
     """Runs jobs in one process each.
 
-    `on_second(worker, counters)` is called in the parent about once a second for each worker;
-    `on_start(start_ns)` when the start instant is agreed.
+    `on_second(worker, counters)` is called in the parent about once a second for each worker,
+    `on_start(start_ns)` when the start instant is agreed, `on_death(worker)` when a worker has
+    died.  A BenchError that one of them raises ends the run.
     """
 
     def __init__(
-        self, jobs: Sequence[Job], on_second: OnSecond, on_start: Callable[[int], None]
+        self,
+        jobs: Sequence[Job],
+        *,
+        on_second: OnSecond,
+        on_start: Callable[[int], None],
+        on_death: Callable[[int], None],
     ) -> None:
         self._jobs = jobs
         self._on_second = on_second
         self._on_start = on_start
+        self._on_death = on_death
         self._pipes: dict[int, Pipe] = {}
         self._processes: dict[int, BaseProcess] = {}
         self._ends = {job.worker: WorkerEnd(job.worker) for job in jobs}
@@ -99,11 +108,16 @@ class Fleet:
 
     def _spawn(self) -> None:
         context = multiprocessing.get_context("spawn")
+        resource_tracker.ensure_running()  # else it would be started, and unblock, in between
         loop = asyncio.get_running_loop()
         for job in self._jobs:
             ours, theirs = context.Pipe()
             process = context.Process(target=run_worker, args=(job, theirs), daemon=True)
-            process.start()
+            signal.pthread_sigmask(signal.SIG_BLOCK, PARENTS_SIGNALS)  # inherited by the worker
+            try:
+                process.start()
+            finally:
+                signal.pthread_sigmask(signal.SIG_UNBLOCK, PARENTS_SIGNALS)
             theirs.close()
             self._pipes[job.worker] = ours
             self._processes[job.worker] = process
@@ -137,6 +151,13 @@ class Fleet:
         except (EOFError, OSError):
             self._leave(worker, died=True)
             return
+        try:
+            self._take(worker, message)
+        except BenchError as error:
+            self._error = error
+        self._changed.set()
+
+    def _take(self, worker: int, message: tuple[Any, ...]) -> None:
         end = self._ends[worker]
         match message:
             case ("ready", _):
@@ -152,22 +173,29 @@ class Fleet:
             case ("error", error):
                 self._error = error
                 self._leave(worker, died=False)
-        self._changed.set()
 
     def _leave(self, worker: int, *, died: bool) -> None:
         if worker in self._over:
             return
         asyncio.get_running_loop().remove_reader(self._pipes[worker].fileno())
         self._over.add(worker)
+        self._changed.set()
         if died:
             self._dead.append(worker)
-        self._changed.set()
+            try:
+                self._on_death(worker)
+            except BenchError as error:
+                self._error = error
 
     async def _reap(self) -> None:
+        """Waits for the workers; those that are not through find their pipe closed, and end."""
+        loop = asyncio.get_running_loop()
+        for worker, pipe in self._pipes.items():
+            if worker not in self._over:
+                loop.remove_reader(pipe.fileno())
+            pipe.close()
         for process in self._processes.values():
             await asyncio.to_thread(process.join, _KILL_AFTER_S)
             if process.is_alive():
                 process.kill()
                 process.join()
-        for pipe in self._pipes.values():
-            pipe.close()

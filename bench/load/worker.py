@@ -31,6 +31,9 @@ from bench.load.wire import Wire
 from bench.model import Prompt, RequestStyle, Target, Turn, Workload
 
 FLUSH_S = 1.0
+PARENTS_SIGNALS = frozenset({signal.SIGINT, signal.SIGTERM})
+"""Sent to all processes of a terminal or a service; the parent decides what they mean."""
+
 _GIL_SWITCH_S = 0.00002
 
 
@@ -69,14 +72,17 @@ class Job:
 
 def run_worker(job: Job, pipe: Pipe) -> None:
     """The worker process's main function."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
+    for number in PARENTS_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, PARENTS_SIGNALS)
     if job.cpu is not None:
         os.sched_setaffinity(0, {job.cpu})
     raise_file_limit()
     try:
-        asyncio.run(_Worker(job, pipe).run())
-    except BenchError as error:
-        pipe.send(("error", error))
+        try:
+            asyncio.run(_Worker(job, pipe).run())
+        except BenchError as error:
+            pipe.send(("error", error))
     except BrokenPipeError:
         sys.exit(1)  # the parent is gone; what was flushed is on disk
 

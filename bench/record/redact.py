@@ -56,9 +56,17 @@ def _redact(value: Any, secrets: tuple[str, ...]) -> Any:
 def redact_text(text: str, secrets: tuple[str, ...] = ()) -> str:
     """`text` without credentials and without any of `secrets`."""
     for secret in secrets:
-        text = text.replace(secret, REMOVED)
+        text = _without_beginning(text.replace(secret, REMOVED), secret)
     for pattern in _CREDENTIALS:
         text = pattern.sub(rf"\1{REMOVED}\2", text)
+    return text
+
+
+def _without_beginning(text: str, secret: str) -> str:
+    """`text` without the beginning of a secret at its end, where a longer text was cut."""
+    for length in range(len(secret) - 1, _SHORTEST_SECRET - 1, -1):
+        if text.endswith(secret[:length]):
+            return text[:-length] + REMOVED
     return text
 
 

@@ -223,12 +223,16 @@ class Peer:
         lines = head.decode().split("\r\n")[1:]
         return {k.lower(): v for k, _, v in (line.partition(": ") for line in lines)}, rest
 
+    def read_message(self) -> tuple[dict[str, str], bytes]:
+        """The next request's headers and body."""
+        headers, body = self.read_head()
+        while len(body) < int(headers.get("content-length", 0)):
+            body += self.sock.recv(1 << 20)
+        return headers, body
+
     def read_request(self) -> dict[str, Any]:
         """The next request's JSON body."""
-        headers, body = self.read_head()
-        while len(body) < int(headers["content-length"]):
-            body += self.sock.recv(1 << 20)
-        return dict(json.loads(body))
+        return dict(json.loads(self.read_message()[1]))
 
     def send(self, *parts: bytes) -> None:
         self.sock.sendall(b"".join(parts))

@@ -67,3 +67,12 @@ def test_known_secrets_go_wherever_they_stand() -> None:
     """A secret of the run is removed from values, but a short one can't eat ordinary words."""
     value = {"text": "x hunter2222 y", "words": ("hunter2222", "abc")}
     assert redact(value, ["hunter2222", "abc"]) == {"text": "x *** y", "words": ["***", "abc"]}
+
+
+@pytest.mark.parametrize("length", [6, 7, 15])
+def test_a_secret_that_was_cut_with_its_text(length: int) -> None:
+    """An error text is cut after so many characters, perhaps inside the key."""
+    secret = "0123456789abcdef"
+    text = "wrong key " + secret[:length]
+    assert redact_text(text, (secret,)) == "wrong key ***"
+    assert redact_text("wrong key 01234", (secret,)) == "wrong key 01234"

@@ -1,0 +1,62 @@
+"""What each worker of a run is given."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from bench.conduct.preflight import Ready, shares
+from bench.load.worker import Job
+from bench.model import RequestStyle
+from bench.record.folder import RunFolder
+
+if TYPE_CHECKING:
+    from bench.conduct.run import Order
+
+_SECRET_CHARACTERS = 6
+
+
+def jobs_of(order: Order, ready: Ready, folder: RunFolder, tag: str) -> list[Job]:
+    workers = order.workers
+    paces = shares(ready.pace, workers)
+    warm = -(-ready.warm_connections // workers)
+    cpus = sorted(os.sched_getaffinity(0)) if order.pin_cpus else []
+    style = style_of(order, ready, tag)
+    return [
+        Job(
+            worker=worker,
+            workers=workers,
+            run_tag=tag,
+            target=ready.target,
+            style=style,
+            pace=paces[worker],
+            workload=ready.plan.shard(worker, workers),
+            sink=folder.sink(),
+            warm_connections=warm,
+            spare_connections=min(64, max(2, warm // 4)),
+            transport=order.transport,
+            sampling=dict(order.sampling),
+            cpu=cpus[worker % len(cpus)] if cpus else None,
+        )
+        for worker in range(workers)
+    ]
+
+
+def style_of(order: Order, ready: Ready, tag: str) -> RequestStyle:
+    """How requests are asked: as the probe saw it work, with the run's cache salt.
+
+    That field keeps the server's cache of this run apart.  The prompts' own salt does the same for
+    servers without it, but not for a chat template's beginning.
+    """
+    style, salt = ready.probe.style, order.recipe.salt
+    if style.cache_salt is None or salt == "none":
+        return replace(style, cache_salt=None)
+    return replace(style, cache_salt=tag if salt == "auto" else salt)
+
+
+def secrets_of(headers: Mapping[str, str]) -> list[str]:
+    """What no file may hold: each header's value, and its last word, behind `Bearer` and alike."""
+    found = {part for value in headers.values() for part in (value, *value.split()[-1:])}
+    return [part for part in found if len(part) >= _SECRET_CHARACTERS]
