@@ -86,7 +86,8 @@ def scraped(checkout_bench: Any, tmp_path_factory: pytest.TempPathFactory) -> It
             begin_s = time.time()
             done = checkout_bench(
                 "run", "-t", server.url, "--input-tokens", "64", "--output-tokens", "20",
-                "--rate", "30", "--duration", "4", "--metrics-port", str(metrics_port), "--no-report", "--json",
+                "--rate", "30", "--duration", "4", "--no-report", "--json",
+                "--metrics-port", str(metrics_port),
             )  # fmt: skip
             assert done.code in (0, 4), done.err
             run = checkout_bench.folder / done.json()["run"]
