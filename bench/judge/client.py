@@ -110,9 +110,8 @@ def stall_s(client: Client) -> float | None:
 
 
 def uncertain_fraction(client: Client) -> float | None:
-    rows = client.requests[client.in_window]
-    first = ~np.isnan(column(rows, "first_s"))
-    uncertain = rows["uncertain_first"].to_numpy(np.bool_)
+    first = ~np.isnan(column(client.requests, "first_s")) & client.in_window
+    uncertain = client.requests["uncertain_first"].to_numpy(np.bool_)
     return float(uncertain[first].mean()) if first.any() else None
 
 

@@ -8,6 +8,7 @@ the request on, which is `sent` here; over requests of the window that ended wel
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -27,39 +28,45 @@ def definitions(measured: Measured, per_token: Gaps, per_event: Gaps) -> dict[st
         column(frame, name)
         for name in ("sent_s", "first_s", "last_s", "done_s", "role_s", "output_tokens")
     )
-    from_send = first - sent
+
     shown = np.fmin(first, role)
     gaps = np.where(tokens >= 2, tokens - 1, np.nan)
     counted = np.where(tokens >= 1, tokens, np.nan)
     mean_gap = (last - first) / gaps
     role_gap = np.sort((first - role)[~np.isnan(first - role)]).astype(np.float32)
+    sent_first, mean_gaps = _row(first - sent), _row(mean_gap)
+    events = _merged(per_event)
+    tokens_apart = events if per_token is per_event else _merged(per_token)
     return {
         "bench": {
-            "ttft": _row("first token − intended", first - column(frame, "intended_s")),
-            "tpot": _row("(last − first) / (n − 1)", mean_gap),
-            "itl": _merged("gap / tokens of the later event", per_token),
+            "ttft": _as("first token − intended", _row(first - column(frame, "intended_s"))),
+            "tpot": _as("(last − first) / (n − 1)", mean_gaps),
+            "itl": _as("gap / tokens of the later event", tokens_apart),
         },
         "vllm": {
-            "ttft": _row("first chunk, the role frame included − sent", shown - sent),
-            "tpot": _row("(last − first chunk) / (n − 1)", (last - shown) / gaps),
-            "itl": _merged(
-                "gap between chunks, that after the role frame too", per_event, role_gap
+            "ttft": _as("first chunk, the role frame included − sent", _row(shown - sent)),
+            "tpot": _as("(last − first chunk) / (n − 1)", _row((last - shown) / gaps)),
+            "itl": _as(
+                "gap between chunks, that after the role frame too",
+                _merged(per_event, role_gap) if len(role_gap) else events,
             ),
         },
         "guidellm": {
-            "ttft": _row("first token − sent", from_send),
-            "tpot": _row("(end − sent) / n, TTFT included", (done - sent) / counted),
-            "itl": _row("(last − first) / (n − 1) of each request", mean_gap),
+            "ttft": _as("first token − sent", sent_first),
+            "tpot": _as("(end − sent) / n, TTFT included", _row((done - sent) / counted)),
+            "itl": _as("(last − first) / (n − 1) of each request", mean_gaps),
         },
         "aiperf": {
-            "ttft": _row("first token − sent", from_send),
-            "tpot": _row("(last − first) / (n − 1)", mean_gap),
-            "itl": _row("(last − first) / (n − 1) of each request", mean_gap),
+            "ttft": _as("first token − sent", sent_first),
+            "tpot": _as("(last − first) / (n − 1)", mean_gaps),
+            "itl": _as("(last − first) / (n − 1) of each request", mean_gaps),
         },
         "sglang": {
-            "ttft": _row("first token − sent", from_send),
-            "tpot": _row("(last − first) / (n − 1), 0 for one token", _or_zero(mean_gap, tokens)),
-            "itl": _merged("gap between chunks", per_event),
+            "ttft": _as("first token − sent", sent_first),
+            "tpot": _as(
+                "(last − first) / (n − 1), 0 for one token", _row(_or_zero(mean_gap, tokens))
+            ),
+            "itl": _as("gap between chunks", events),
         },
     }
 
@@ -69,19 +76,22 @@ def _or_zero(mean_gap: Floats, tokens: Floats) -> Floats:
     return zeroed
 
 
-def _row(formula: str, values: Floats) -> dict[str, Any]:
-    return _merged(formula, np.sort(values[~np.isnan(values)]))
+def _as(formula: str, statistics: Mapping[str, Any]) -> dict[str, Any]:
+    return {"formula": formula, **statistics}
+
+
+def _row(values: Floats) -> dict[str, Any]:
+    return _merged(np.sort(values[~np.isnan(values)]))
 
 
 def _merged(
-    formula: str, first: np.ndarray[Any, Any], second: np.ndarray[Any, Any] | None = None
+    first: np.ndarray[Any, Any], second: np.ndarray[Any, Any] | None = None
 ) -> dict[str, Any]:
     """Statistics of one or two sorted arrays taken together, without joining them."""
     other = first[:0] if second is None else second
     n = len(first) + len(other)
     total = float(first.sum(dtype=np.float64)) + float(other.sum(dtype=np.float64))
     return {
-        "formula": formula,
         "n": n,
         "mean": total / n if n else None,
         "p50": finite_or_none(nearest_rank_of_two(first, other, 0.5)),

@@ -47,6 +47,7 @@ class ServerView:
         """`probed`: the names the probe found, which the run may have been told (`--family`)."""
         self._scrapes = _around(scrapes, window)
         self._probed = probed or {}
+        self._read: dict[str, list[ServerSample]] = {}
 
     @cached_property
     def resolved(self) -> Mapping[str, ResolvedSeries]:
@@ -198,13 +199,16 @@ class ServerView:
         return self._of_name(UP)
 
     def _of_name(self, name: str) -> list[ServerSample]:
-        rows = self._scrapes[(self._scrapes["name"] == name).to_numpy()]
-        return [
-            ServerSample(round(at_s * _NS_PER_S), source, name, dict(labels), value)
-            for at_s, source, labels, value in zip(
-                rows["at_s"], rows["source"], rows["labels"], rows["value"], strict=True
-            )
-        ]
+        """Read once: many metrics ask for the same series."""
+        if name not in self._read:
+            rows = self._scrapes[(self._scrapes["name"] == name).to_numpy()]
+            self._read[name] = [
+                ServerSample(round(at_s * _NS_PER_S), source, name, dict(labels), value)
+                for at_s, source, labels, value in zip(
+                    rows["at_s"], rows["source"], rows["labels"], rows["value"], strict=True
+                )
+            ]
+        return self._read[name]
 
 
 @dataclass(frozen=True, slots=True)

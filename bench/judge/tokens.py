@@ -161,24 +161,44 @@ def _fluidity(events: _Events, intended_s: Floats, deadlines: Deadlines) -> Floa
     """Share of each request's tokens that met their deadline (Etalon, arXiv 2407.07000).
 
     Slack starts at 0, grows by what a token was early, and falls back to 0 at a late one.  Tokens
-    of one event arrive together: the second and later ones are early by a whole deadline.
+    of one event arrive together: the second and later ones are early by a whole deadline.  Where no
+    event took longer than its deadline, none is late.
     """
-    counts = np.diff(events.offsets)
+    shares = np.ones(len(events.rows))
+    slow = np.flatnonzero(_took_longer(events, intended_s, deadlines))
+    if len(slow):
+        shares[slow] = _fluidity_of(slow, events, intended_s, deadlines)
+    return shares
+
+
+def _took_longer(events: _Events, intended_s: Floats, deadlines: Deadlines) -> Flags:
+    """Which requests have an event that took longer than its deadline, slack left aside."""
+    starts = events.offsets[:-1]
+    took = np.diff(events.arrival_s, prepend=0.0)
+    took[starts] = events.arrival_s[starts] - intended_s + (deadlines.later_s - deadlines.first_s)
+    longer: Flags = np.logical_or.reduceat(took > deadlines.later_s, starts)
+    return longer
+
+
+def _fluidity_of(chosen: Ints, events: _Events, intended_s: Floats, deadlines: Deadlines) -> Floats:
+    counts = np.diff(events.offsets)[chosen]
     order = np.argsort(-counts, kind="stable")
-    starts, lengths = events.offsets[:-1][order], counts[order]
+    starts, lengths = events.offsets[:-1][chosen][order], counts[order]
     has_more = len(lengths) - np.searchsorted(lengths[::-1], np.arange(lengths[0]), side="right")
-    slack, on_time = np.zeros(len(order)), np.zeros(len(order))
-    before, deadline_s = intended_s[order], deadlines.first_s
+    slack, on_time, tokens = np.zeros(len(order)), np.zeros(len(order)), np.zeros(len(order))
+    before, deadline_s = intended_s[chosen][order], deadlines.first_s
     for position, alive in enumerate(has_more.tolist()):
         arrival = events.arrival_s[starts[:alive] + position]
-        together = events.tokens[starts[:alive] + position] - 1
+        carried = events.tokens[starts[:alive] + position]
+        together = carried - 1
         left = slack[:alive] + deadline_s - (arrival - before[:alive])
         on_time[:alive] += (left >= -_CLOCK_STEP_S) + together
+        tokens[:alive] += carried
         slack[:alive] = np.maximum(left, 0) + together * deadlines.later_s
         before, deadline_s = arrival, deadlines.later_s
     shares = np.empty(len(order))
-    shares[order] = on_time
-    return shares / np.add.reduceat(events.tokens, events.offsets[:-1], dtype=np.float64)
+    shares[order] = on_time / tokens
+    return shares
 
 
 def selected(batches: Iterable[GapBatch], keep: Flags) -> Iterator[GapBatch]:
