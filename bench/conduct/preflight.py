@@ -91,10 +91,10 @@ def pace_of(recipe: Recipe) -> Pace:
     )
 
 
-def useful_workers(wanted: int, ready: Ready) -> int:
-    """As many as `wanted`, but each has a slot, room under the cap, and a session to replay."""
-    limits = (ready.pace.concurrency, ready.pace.max_concurrency, ready.plan.requests)
-    return max(1, min(wanted, *(limit for limit in limits if limit is not None)))
+def useful_workers(wanted: int, pace: Pace, requests: int | None) -> int:
+    """As many as `wanted`, but each has a slot, room under the cap, and a request to send."""
+    limits = (wanted, pace.concurrency, pace.max_concurrency, requests)
+    return max(1, min(limit for limit in limits if limit is not None))
 
 
 def shares(pace: Pace, workers: int) -> list[Pace]:

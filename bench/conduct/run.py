@@ -105,7 +105,7 @@ async def conduct_async(order: Order, watch: Watch) -> Done:
         spool_folder=None,
         announce=watch.note,
     )
-    workers = useful_workers(order.workers, ready)
+    workers = useful_workers(order.workers, ready.pace, ready.plan.requests)
     if workers < order.workers:
         watch.note(f"{workers} of {order.workers} workers: there is no work for more")
         order = replace(order, workers=workers)
