@@ -104,15 +104,16 @@ def compare_nights(
 
 def noise_floor(history: Sequence[NightValues], compared: Compared, window: int) -> NoiseFloor:
     """The noise floor of one statistic from the A/A differences of accepted nights."""
-    squares = []
-    for k in range(1, len(history)):
-        before = since_new_level(history[:k], window)
-        means = np.array([night_mean(night, compared) for night in before])
-        means = means[~np.isnan(means)]
-        here = night_mean(history[k], compared)
-        if history[k].new_level or not len(means) or math.isnan(here):
-            continue
-        squares.append((here - float(means.mean())) ** 2 / (1 + 1 / len(means)))
+    means = np.array([night_mean(night, compared) for night in history])
+    squares, first = [], 0
+    for k, night in enumerate(history):
+        if night.new_level:
+            first = k
+        before = means[max(first, k - window) : k]
+        before = before[~np.isnan(before)]
+        if len(before) and not math.isnan(means[k]):
+            difference = float(means[k] - before.mean())
+            squares.append(difference**2 / (1 + 1 / len(before)))
     prior = PRIOR_EFFECT_SHARE * effect_on_scale(compared.minimum_effect, scale_of(compared))
     degrees = PRIOR_NIGHTS + len(squares)
     variance = (PRIOR_NIGHTS * prior**2 + sum(squares)) / degrees
