@@ -14,14 +14,14 @@ from typing import Any
 import numpy as np
 
 from bench.judge.metric import Measured, column
+from bench.judge.ranked import Ranked
 from bench.judge.stats import Floats, finite_or_none, nearest_rank_of_two
-from bench.judge.tokens import Gaps
 
 
-def definitions(measured: Measured, per_token: Gaps, per_event: Gaps) -> dict[str, Any]:
+def definitions(measured: Measured, per_token: Ranked, per_event: Ranked) -> dict[str, Any]:
     """For each tool TTFT, TPOT and ITL with its formula: mean, p50, p99 in seconds, n.
 
-    `per_token` and `per_event` are the window's gaps, sorted: per token, and between events.
+    `per_token` and `per_event` are the window's gaps: per token, and between events.
     """
     frame = measured.requests[measured.ok]
     sent, first, last, done, role, tokens = (
@@ -33,7 +33,7 @@ def definitions(measured: Measured, per_token: Gaps, per_event: Gaps) -> dict[st
     gaps = np.where(tokens >= 2, tokens - 1, np.nan)
     counted = np.where(tokens >= 1, tokens, np.nan)
     mean_gap = (last - first) / gaps
-    role_gap = np.sort((first - role)[~np.isnan(first - role)]).astype(np.float32)
+    role_gap = Ranked((first - role)[~np.isnan(first - role)].astype(np.float32))
     sent_first, mean_gaps = _row(first - sent), _row(mean_gap)
     events = _merged(per_event)
     tokens_apart = events if per_token is per_event else _merged(per_token)
@@ -81,16 +81,14 @@ def _as(formula: str, statistics: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _row(values: Floats) -> dict[str, Any]:
-    return _merged(np.sort(values[~np.isnan(values)]))
+    return _merged(Ranked(values[~np.isnan(values)]))
 
 
-def _merged(
-    first: np.ndarray[Any, Any], second: np.ndarray[Any, Any] | None = None
-) -> dict[str, Any]:
-    """Statistics of one or two sorted arrays taken together, without joining them."""
-    other = first[:0] if second is None else second
+def _merged(first: Ranked, second: Ranked | None = None) -> dict[str, Any]:
+    """Statistics of one or two parts taken together, without joining them."""
+    other = second or Ranked(first.values[:0])
     n = len(first) + len(other)
-    total = float(first.sum(dtype=np.float64)) + float(other.sum(dtype=np.float64))
+    total = sum(float(part.values.sum(dtype=np.float64)) for part in (first, other))
     return {
         "n": n,
         "mean": total / n if n else None,

@@ -17,7 +17,7 @@ from bench.judge.profile import Limit, Profile
 from bench.judge.reconcile import reconcile
 from bench.judge.stats import finite_or_none
 from bench.judge.summary import SCHEMA, attainment, cleaned, metrics_of
-from bench.judge.tokens import ascending, selected
+from bench.judge.tokens import ranked, selected
 from bench.judge.validity import Finding, State, is_valid
 from bench.judge.verdict import Evidence, Judged, Result, Verdict, overall
 from bench.judge.window import Window
@@ -35,7 +35,7 @@ def summary_of(
     events = steady.itl_s
     if values.tokens.several:
         keep = values.rows_in(measured.window)
-        events = ascending(selected(values.tokens.per_event, keep))
+        events = ranked(selected(values.tokens.per_event, keep))
     return {
         "schema": SCHEMA,
         "window": measured.window.as_json(),

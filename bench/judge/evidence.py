@@ -14,9 +14,10 @@ from bench.judge.goodput import good_requests
 from bench.judge.metric import Column, Measured, column, outcome_is
 from bench.judge.metrics import REQUEST_METRICS, RUN_METRICS
 from bench.judge.profile import Profile
+from bench.judge.ranked import Ranked
 from bench.judge.server_view import ServerView, probed_series
 from bench.judge.stats import Flags
-from bench.judge.tokens import NO_GAPS, TokenCounts, TokenEvents, ascending, count_tokens, selected
+from bench.judge.tokens import NO_GAPS, TokenCounts, TokenEvents, count_tokens, ranked, selected
 from bench.judge.verdict import Evidence
 from bench.judge.window import Grid, Window, cut, grid_of, per_second, whole_window
 
@@ -142,7 +143,7 @@ def evidence_of(
 ) -> Evidence:
     """The values of one window of a run.
 
-    `inside` is the evidence of a window inside this one, whose gaps are not sorted again.
+    `inside` is the evidence of a window inside this one, whose gaps are not gathered again.
     """
     keep = values.rows_in(window)
     rows = np.flatnonzero(keep)
@@ -163,9 +164,10 @@ def evidence_of(
     readings = {metric.name: metric.run(measured) for metric in RUN_METRICS if metric.run}
     per_token = values.tokens.per_token
     if inside is None:
-        return Evidence(measured, readings, (ascending(selected(per_token, keep)), NO_GAPS))
+        gaps = ranked(selected(per_token, keep))
+        return Evidence(measured, readings, (gaps, Ranked(NO_GAPS)))
     rest = keep & ~values.rows_in(inside.measured.window)
-    return Evidence(measured, readings, (inside.itl_s, ascending(selected(per_token, rest))))
+    return Evidence(measured, readings, (inside.itl_s, ranked(selected(per_token, rest))))
 
 
 def _taken(found: Column, order: np.ndarray[tuple[int], np.dtype[np.int64]]) -> Column:

@@ -35,7 +35,7 @@ class Judgement:
 
     `requests`: every row of the run with its request metrics as columns (NaN unknown or not
     applicable, +inf where the request failed or was dropped) and `in_window`, `good`;
-    `not_applicable` holds the masks.  `itl_s`: the window's gaps per token, sorted, float32.
+    `not_applicable` holds the masks.  `itl_s`: the window's gaps per token, in no order, float32.
     `series`: one row for each second (see `window.per_second`).  `summary` and `verdict` are the
     contents of the JSON files.
     """
@@ -81,7 +81,7 @@ def judge(run: StoredRun, profile: Profile | None = None) -> Judgement:
     return Judgement(
         requests=frame,
         not_applicable={name: mask for name, mask in masks.items() if mask is not None},
-        itl_s=steady.itl_s,
+        itl_s=steady.itl_s.values,
         series=values.series,
         window=values.steady,
         summary=summary,

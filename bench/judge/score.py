@@ -17,6 +17,7 @@ import numpy as np
 
 from bench.judge.metric import ABSENT, Scope, Text
 from bench.judge.metrics import METRICS
+from bench.judge.ranked import Ranked
 from bench.judge.score_weights import DIMENSIONS, SCENARIOS
 from bench.judge.stats import finite_or_none, nearest_rank
 from bench.judge.verdict import Evidence
@@ -97,17 +98,17 @@ def _value(scored: Scored, evidence: Evidence) -> float:
     if metric.scope is Scope.TOKEN:
         return _statistic(scored, evidence.itl_s)
     values = evidence.measured.columns[metric.name].values
-    return _statistic(scored, np.sort(values[~np.isnan(values)]))
+    return _statistic(scored, Ranked(values[~np.isnan(values)]))
 
 
-def _statistic(scored: Scored, ascending: np.ndarray[Any, np.dtype[np.floating]]) -> float:
-    if not len(ascending):
+def _statistic(scored: Scored, known: Ranked) -> float:
+    if not len(known):
         return math.nan
     if scored.statistic == "mean":
-        finite = ascending[np.isfinite(ascending)]
+        finite = known.values[np.isfinite(known.values)]
         return float(finite.mean(dtype=np.float64)) if len(finite) else math.nan
     quantile = scored.quantile
-    return float(ascending[-1]) if quantile is None else nearest_rank(ascending, quantile)
+    return float(known.values.max()) if quantile is None else nearest_rank(known, quantile)
 
 
 def _why(scored: Scored, evidence: Evidence) -> Text:

@@ -26,10 +26,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.judge.ranked import Ranked
 from bench.judge.special import beta_cdf, beta_quantile, t_quantile
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
+Ordered = NDArray[np.floating] | Ranked
 
 BATCHES = 20
 FEW_BATCHES = 10
@@ -68,8 +70,8 @@ def rank_of(q: float, n: int) -> int:
     return max(1, -(-round(q * _QUANTILE_SCALE) * n // _QUANTILE_SCALE))
 
 
-def nearest_rank(ascending: NDArray[np.floating], q: float) -> float:
-    """Quantile of already sorted values (no NaN); NaN when there are none."""
+def nearest_rank(ascending: Ordered, q: float) -> float:
+    """Quantile of sorted or ranked values (no NaN); NaN when there are none."""
     n = len(ascending)
     return float(ascending[rank_of(q, n) - 1]) if n else math.nan
 
@@ -80,10 +82,8 @@ def quantiles(values: Floats, qs: Sequence[float]) -> list[float]:
     return [nearest_rank(ascending, q) for q in qs]
 
 
-def nearest_rank_of_two(
-    first: NDArray[np.floating], second: NDArray[np.floating], q: float
-) -> float:
-    """Quantile of two sorted arrays taken together, without joining them; NaN for no values."""
+def nearest_rank_of_two(first: Ordered, second: Ordered, q: float) -> float:
+    """Quantile of both taken together, without joining them; NaN for no values."""
     n = len(first) + len(second)
     if not n:
         return math.nan

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from bench.judge.goodput import within
 from bench.judge.metric import ABSENT, Column, Measured, Reading
+from bench.judge.ranked import Ranked
 from bench.judge.stats import finite_or_none, nearest_rank, nearest_rank_of_two
 from bench.judge.throughput import share
-from bench.judge.tokens import Gaps
 
 SCHEMA = 1
 QUANTILES: Mapping[str, float] = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p999": 0.999}
@@ -25,9 +25,9 @@ _BLOCK = 1_000_000
 def metrics_of(
     columns: Mapping[str, Column],
     readings: Mapping[str, Reading],
-    gaps: tuple[Gaps, Gaps],
+    gaps: tuple[Ranked, Ranked],
 ) -> dict[str, Any]:
-    """One entry for each metric, by name; `gaps` are ITL values in two sorted arrays."""
+    """One entry for each metric, by name; `gaps` are ITL values in two parts."""
     entries = {name: distribution(found) for name, found in columns.items()}
     entries["itl_s"] = _gap_statistics(*gaps)
     return entries | {name: value_of(reading) for name, reading in readings.items()}
@@ -43,14 +43,14 @@ def distribution(found: Column) -> dict[str, Any]:
     skipped = np.zeros(len(values), np.bool_)
     if found.not_applicable is not None:
         skipped = found.not_applicable
-    ranked = np.sort(values[~skipped & ~np.isnan(values)])
-    finite = ranked[np.isfinite(ranked)]
+    ranked = Ranked(values[~skipped & ~np.isnan(values)])
+    finite = ranked.values[np.isfinite(ranked.values)]
     statistics = {
         "mean": _mean(finite),
         "std": float(finite.std(ddof=1)) if len(finite) > 1 else math.nan,
-        "min": float(finite[0]) if len(finite) else math.nan,
+        "min": float(finite.min()) if len(finite) else math.nan,
         **{name: nearest_rank(ranked, q) for name, q in QUANTILES.items()},
-        "max": float(ranked[-1]) if len(ranked) else math.nan,
+        "max": float(ranked.values.max()) if len(ranked) else math.nan,
     }
     return {
         "n": len(ranked),
@@ -62,23 +62,23 @@ def distribution(found: Column) -> dict[str, Any]:
     }
 
 
-def _gap_statistics(first: Gaps, second: Gaps) -> dict[str, Any]:
-    """The same of two sorted arrays, without a copy of them as float64."""
+def _gap_statistics(first: Ranked, second: Ranked) -> dict[str, Any]:
+    """The same of two parts, without a copy of them as float64."""
     n = len(first) + len(second)
-    total = math.fsum(float(part.sum(dtype=np.float64)) for part in (first, second))
+    parts = [part.values for part in (first, second) if len(part)]
+    total = math.fsum(float(part.sum(dtype=np.float64)) for part in parts)
     mean = total / n if n else math.nan
     squares = math.fsum(
         float(((block - mean) ** 2).sum(dtype=np.float64))
-        for part in (first, second)
+        for part in parts
         for block in np.array_split(part, len(part) // _BLOCK + 1)
     )
-    ends = [part[[0, -1]] for part in (first, second) if len(part)]
     statistics = {
         "mean": mean,
         "std": math.sqrt(squares / (n - 1)) if n > 1 else math.nan,
-        "min": min((float(end[0]) for end in ends), default=math.nan),
+        "min": min((float(part.min()) for part in parts), default=math.nan),
         **{name: nearest_rank_of_two(first, second, q) for name, q in QUANTILES.items()},
-        "max": max((float(end[1]) for end in ends), default=math.nan),
+        "max": max((float(part.max()) for part in parts), default=math.nan),
     }
     none = {"unknown": 0, "not_applicable": 0, "infinite_n": 0, "infinite": []}
     return {"n": n, **none, **{name: finite_or_none(value) for name, value in statistics.items()}}

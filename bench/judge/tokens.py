@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.judge.ranked import Ranked
 from bench.judge.stats import Flags, Floats
 from bench.judge.window import Grid
 
@@ -23,7 +23,6 @@ Ints = NDArray[np.int64]
 
 _TBT_SHARE = 0.1
 _CLOCK_STEP_S = 1e-9
-_MANY = 10_000_000
 
 NO_GAPS: Gaps = np.empty(0, np.float32)
 
@@ -212,19 +211,9 @@ def selected(batches: Iterable[GapBatch], keep: Flags) -> Iterator[GapBatch]:
             yield GapBatch(batch.rows[mine], batch.counts[mine], batch.gaps[chosen])
 
 
-def ascending(batches: Iterable[GapBatch]) -> Gaps:
-    """All gaps of the batches in one sorted array.
-
-    Many are sorted as two halves side by side; a stable sort merges what is in order already.
-    """
-    joined = np.concatenate([NO_GAPS, *(batch.gaps for batch in batches)])
-    if len(joined) > _MANY:
-        with ThreadPoolExecutor(2) as pool:
-            list(pool.map(np.ndarray.sort, np.array_split(joined, 2)))
-        joined.sort(kind="stable")
-    else:
-        joined.sort()
-    return joined
+def ranked(batches: Iterable[GapBatch]) -> Ranked:
+    """All gaps of the batches."""
+    return Ranked(np.concatenate([NO_GAPS, *(batch.gaps for batch in batches)]))
 
 
 def count_beyond(

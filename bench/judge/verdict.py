@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from bench.judge.metric import ABSENT, REQUESTS, Kind, Measured, Metric, Reading, Scope, Text
 from bench.judge.metrics import METRICS
 from bench.judge.profile import Limit, quantile_of
+from bench.judge.ranked import Ranked
 from bench.judge.stats import (
     Estimate,
     batch_means,
@@ -27,7 +28,7 @@ from bench.judge.stats import (
     quantile_ranks,
     ratio_of_sums,
 )
-from bench.judge.tokens import Gaps, count_beyond, sum_per_request
+from bench.judge.tokens import count_beyond, sum_per_request
 
 MAX_UNKNOWN_FRACTION = 0.01
 """Share of requests whose value may be unknown for a mean to be judged all the same."""
@@ -70,16 +71,15 @@ class Judged:
 class Evidence:
     """The values of one run's window: by request, by run, and by token.
 
-    `gaps` are the ITL values in two sorted arrays: of the steady window, and of the rest of this
-    one.
+    `gaps` are the ITL values in two parts: of the steady window, and of the rest of this one.
     """
 
     measured: Measured
     readings: Mapping[str, Reading]
-    gaps: tuple[Gaps, Gaps]
+    gaps: tuple[Ranked, Ranked]
 
     @property
-    def itl_s(self) -> Gaps:
+    def itl_s(self) -> Ranked:
         """The gaps of the steady window, on which limits are judged."""
         return self.gaps[0]
 
@@ -126,19 +126,19 @@ def _judge_requests(evidence: Evidence, metric: Metric, limit: Limit) -> Judged:
     def effect(threshold: float) -> float:
         return design_effect(values <= threshold)
 
-    ascending = np.sort(values[~np.isnan(values)])
-    return _judge_quantile(ascending, unknown, metric, limit, effect, confidence)
+    known = Ranked(values[~np.isnan(values)])
+    return _judge_quantile(known, unknown, metric, limit, effect, confidence)
 
 
 def _judge_gaps(evidence: Evidence, metric: Metric, limit: Limit) -> Judged:
     """ITL: every token counts, and the tokens of one request are one cluster."""
-    ascending, measured = evidence.itl_s, evidence.measured
-    if not len(ascending):
+    gaps, measured = evidence.itl_s, evidence.measured
+    if not len(gaps):
         return Judged(Result.NOT_APPLICABLE, Estimate(math.nan), advice=_NOTHING)
     rows = measured.requests.index.to_numpy()
     batches, n = measured.tokens.per_token, len(measured.tokens.tbt_top10_s)
     if limit.statistic == "max":
-        return _judge_max(ascending, 0, metric, limit)
+        return _judge_max(gaps.values, 0, metric, limit)
     if limit.statistic == "mean":
         sums, counts = sum_per_request(batches, n)
         estimate = ratio_of_sums(sums[rows], counts[rows], measured.confidence)
@@ -148,11 +148,11 @@ def _judge_gaps(evidence: Evidence, metric: Metric, limit: Limit) -> Judged:
         beyond, counts = count_beyond(batches, threshold, n)
         return design_effect(beyond[rows], counts[rows])
 
-    return _judge_quantile(ascending, 0, metric, limit, effect, measured.confidence)
+    return _judge_quantile(gaps, 0, metric, limit, effect, measured.confidence)
 
 
 def _judge_quantile(
-    ascending: NDArray[np.floating],
+    known: Ranked,
     unknown: int,
     metric: Metric,
     limit: Limit,
@@ -166,22 +166,22 @@ def _judge_quantile(
     """
     q = quantile_of(limit.statistic)
     assert q is not None
-    value, n = nearest_rank(ascending, q), len(ascending) + unknown
+    value, n = nearest_rank(known, q), len(known) + unknown
     lower = metric.direction == "lower"
-    one = max(effect(_below(ascending, value)), effect(limit.bound))
+    one = max(effect(_below(known, value)), effect(limit.bound))
     low_rank, high_rank = quantile_ranks(q, n, n / one, confidence)
     low, high = low_rank - unknown, high_rank
     estimate = Estimate(
         value,
-        float(ascending[low - 1]) if low >= 1 else -math.inf,
-        float(ascending[high - 1]) if high <= len(ascending) else math.inf,
-        len(ascending),
+        known[low - 1] if low >= 1 else -math.inf,
+        known[high - 1] if high <= len(known) else math.inf,
+        len(known),
         n / one,
     )
     result = _compare(estimate, metric, limit.bound)
     if result is not Result.UNDECIDED:
         return Judged(result, estimate, unknown)
-    within = ascending <= limit.bound if lower else ascending < limit.bound
+    within = known.values <= limit.bound if lower else known.values < limit.bound
     share = np.count_nonzero(within) / n
     more = more_needed(share, q, n / one, confidence) * one
     words = Text("个 Token", "tokens") if metric.scope is Scope.TOKEN else REQUESTS
@@ -189,9 +189,10 @@ def _judge_quantile(
     return Judged(result, estimate, unknown, advice)
 
 
-def _below(ascending: NDArray[np.floating], value: float) -> float:
+def _below(known: Ranked, value: float) -> float:
     """The next smaller number of the array's precision, so that equal values lie beyond it."""
-    return float(np.nextafter(ascending.dtype.type(value), ascending.dtype.type(-math.inf)))
+    kind = known.values.dtype.type
+    return float(np.nextafter(kind(value), kind(-math.inf)))
 
 
 def _judge_max(known: NDArray[np.floating], unknown: int, metric: Metric, limit: Limit) -> Judged:

@@ -25,6 +25,10 @@ def events(*requests: list[tuple[float, int]]) -> SimpleNamespace:
     )
 
 
+def ascending(batches: list[tokens.GapBatch]) -> np.ndarray:
+    return np.sort(tokens.ranked(batches).values)
+
+
 def counted(*requests: list[tuple[float, int]], deadlines: Deadlines | None = None):
     return count_tokens([events(*requests)], np.zeros(len(requests)), _GRID, deadlines)
 
@@ -32,21 +36,21 @@ def counted(*requests: list[tuple[float, int]], deadlines: Deadlines | None = No
 def test_a_gap_is_shared_by_the_tokens_of_its_later_event() -> None:
     """Three tokens 0.3 s after the first are three gaps of 0.1 s, and one raw gap of 0.3 s."""
     found = counted([(1.0, 1), (1.3, 3)])
-    np.testing.assert_allclose(tokens.ascending(found.per_token), [0.1, 0.1, 0.1], rtol=1e-6)
-    np.testing.assert_allclose(tokens.ascending(found.per_event), [0.3], rtol=1e-6)
+    np.testing.assert_allclose(ascending(found.per_token), [0.1, 0.1, 0.1], rtol=1e-6)
+    np.testing.assert_allclose(ascending(found.per_event), [0.3], rtol=1e-6)
     assert (found.events, found.several) == (2, 1)
 
 
 def test_no_gap_reaches_from_one_request_to_the_next() -> None:
     """Two requests of two events have two gaps, not three."""
     found = counted([(1.0, 1), (1.5, 1)], [(3.0, 1), (3.25, 1)])
-    np.testing.assert_allclose(tokens.ascending(found.per_token), [0.25, 0.5])
+    np.testing.assert_allclose(ascending(found.per_token), [0.25, 0.5])
 
 
 def test_events_without_tokens_are_no_tokens() -> None:
     """An event of 0 tokens neither makes nor divides a gap; a request of none has no value."""
     found = counted([(1.0, 1), (1.2, 0), (1.5, 1)], [(2.0, 0)], [])
-    np.testing.assert_allclose(tokens.ascending(found.per_token), [0.5])
+    np.testing.assert_allclose(ascending(found.per_token), [0.5])
     assert found.arrived.tolist() == [2, 0, 0]
 
 
@@ -99,7 +103,7 @@ def test_gaps_are_selected_by_request() -> None:
     """Leaving a request out leaves out its gaps and no other's."""
     found = counted([(1.0, 1), (1.5, 1)], [(3.0, 1), (3.25, 1), (3.5, 1)])
     kept = tokens.selected(found.per_token, np.array([False, True]))
-    np.testing.assert_allclose(tokens.ascending(kept), [0.25, 0.25])
+    np.testing.assert_allclose(ascending(kept), [0.25, 0.25])
 
 
 def test_sums_and_counts_are_by_request() -> None:
@@ -109,11 +113,3 @@ def test_sums_and_counts_are_by_request() -> None:
     assert (beyond.tolist(), total.tolist()) == ([1, 1, 0, 0], [1, 2, 0, 0])
     sums, total = tokens.sum_per_request(found.per_token, 4)
     assert (sums.tolist(), total.tolist()) == ([0.5, 0.75, 0, 0], [1, 2, 0, 0])
-
-
-def test_many_gaps_are_sorted_like_few(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two halves sorted side by side and merged are the sorted whole."""
-    monkeypatch.setattr(tokens, "_MANY", 10)
-    gaps = np.random.default_rng(2).random(1001).astype(np.float32)
-    batch = tokens.GapBatch(np.array([0]), np.array([1001]), gaps)
-    np.testing.assert_array_equal(tokens.ascending([batch]), np.sort(gaps))
