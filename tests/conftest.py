@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import settings
 
 if TYPE_CHECKING:
     from bench.model import Exchange
 
 READ_NS = 1_000_000
-from hypothesis import settings
 
 settings.register_profile("untimed", settings(), deadline=None)
 settings.load_profile("untimed")

@@ -113,7 +113,10 @@ def _band(words: Words, name: str, nights: Sequence[Night]) -> Band:
         (words("history.night"), f"{night_date(last.id)} {last.label}".strip()),
         (words("band.server"), last.server),
         (words("history.nights"), count(len(nights))),
-        (words("history.held_against"), " ".join(own(words, text) for text in last.change["notes"])),
+        (
+            words("history.held_against"),
+            " ".join(own(words, text) for text in last.change["notes"]),
+        ),
     )
     return Band(
         title=name,
