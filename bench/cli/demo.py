@@ -30,7 +30,7 @@ def command(output: str | None, lang: str, as_json: bool) -> None:
     """Replay the sample trace against the simulated server, judge it, write a report.
 
     Starts a simulated inference server on a free port of this machine, replays the bundled
-    synthetic chat trace against it six times as fast as recorded, judges the run by the profile
+    synthetic chat trace against it four times as fast as recorded, judges the run by the profile
     `demo`, and writes the run folder with report.html. It takes about 20 seconds. The figures are
     those of the simulation and say nothing about a real server; the path to them is the one that
     `bench run` takes.
