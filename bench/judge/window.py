@@ -15,6 +15,9 @@ from bench.judge.stats import Flags, Floats, mser5, rank_of
 
 Rule = Literal["mser", "fixed", "whole"]
 
+SLIDING_BINS = 300
+"""The 5 minutes of §5.3.2's sliding window."""
+
 _SAME_INSTANT_S = 1e-9
 
 
@@ -141,7 +144,9 @@ def per_second(frame: pd.DataFrame, grid: Grid, tokens: Floats, good: Flags | No
     `failed`, `running` at the bin's end, `output_tokens` by arrival, `input_tokens` by their
     request's first token, `good` (starts that met the profile's good set) and `good_tokens`, NaN
     without one; `ttft_p50_s`, `ttft_p99_s`, `e2e_p50_s`, `tpot_p50_s` of the requests that were
-    intended in the bin.  Dropped requests are offered, and appear nowhere else.
+    intended in the bin; `ttft_mean_5min_s`, `tpot_mean_5min_s`, `e2e_mean_5min_s` of those intended
+    in the 5 minutes to the bin's end, and `output_tokens_mean_5min` of those bins (§5.3.2), NaN in
+    the first 5 minutes.  Dropped requests are offered, and appear nowhere else.
     """
     intended, sent, done = (column(frame, f"{name}_s") for name in ("intended", "sent", "done"))
     first, was_sent = column(frame, "first_s"), ~np.isnan(sent)
@@ -164,7 +169,27 @@ def per_second(frame: pd.DataFrame, grid: Grid, tokens: Floats, good: Flags | No
     for metric, q in (("ttft", 0.5), ("ttft", 0.99), ("e2e", 0.5), ("tpot", 0.5)):
         values = column(frame, f"{metric}_s")
         seconds[f"{metric}_p{round(q * 100)}_s"] = _quantiles(grid, intended, values, q)
+    for metric in ("ttft", "tpot", "e2e"):
+        values = column(frame, f"{metric}_s")
+        finite = np.isfinite(values)
+        sums = grid.count(intended[finite], values[finite])
+        seconds[f"{metric}_mean_5min_s"] = sliding_mean(sums, grid.count(intended[finite]))
+    seconds["output_tokens_mean_5min"] = sliding_mean(tokens, np.ones(grid.bins))
     return seconds
+
+
+def sliding_mean(sums: Floats, counts: Floats, width: int = SLIDING_BINS) -> Floats:
+    """Mean of what lies in the last `width` bins, from sums and counts of each bin.
+
+    NaN before `width` bins have passed, and where there was nothing in them.
+    """
+    means = np.full(len(sums), np.nan)
+    if len(sums) < width:
+        return means
+    total, n = (np.concatenate(([0.0], np.cumsum(each))) for each in (sums, counts))
+    n = n[width:] - n[:-width]
+    means[width - 1 :][n > 0] = (total[width:] - total[:-width])[n > 0] / n[n > 0]
+    return means
 
 
 def _quantiles(grid: Grid, at_s: Floats, values: Floats, q: float) -> Floats:

@@ -164,7 +164,7 @@ def _over_time(evidence: Evidence, metric: str) -> Figure:
         title=words("latency.over_time", metric=title),
         reading=_drift(evidence, metric, started, values),
         spec=figures.figure(
-            [trace],
+            [trace, *sliding_mean(evidence, f"{metric.removesuffix('_s')}_mean_5min_s")],
             axes.Axis(words("axis.start_time"), from_zero=True),
             axes.duration(evidence.short(metric), _reach(values, marks)),
             marks=[*marks, *evidence.window_marks()],
@@ -172,6 +172,20 @@ def _over_time(evidence: Evidence, metric: str) -> Figure:
         table=_intervals(evidence, metric, started, values),
         note=note,
     )
+
+
+def sliding_mean(evidence: Evidence, column: str) -> list[figures.Trace]:
+    """The 5 minute mean of a series as a line (§5.3.2); nothing where the run is shorter."""
+    at, means = evidence.per_second(column)
+    known = np.flatnonzero(~np.isnan(means))
+    if not len(known):
+        return []
+    kept = known[thin.thin(means[known], _MOST_POINTS)]
+    name = evidence.words("latency.mean_5min")
+    unit = "s" if column.endswith("_s") else ""
+    hover = f"%{{x:,.0f}} s<br>{name}: %{{y:.4~s}}{unit}"
+    # A bin's mean is known at its end.
+    return [figures.line(name, at[kept] + 1, means[kept], "@orange", hover=hover)]
 
 
 def _density(evidence: Evidence, started: Floats, values: Floats) -> figures.Trace:

@@ -11,7 +11,7 @@ from bench.report import axes, figures, thin
 from bench.report.blocks import Block, Cell, Column, Figure, Note, Table, absent
 from bench.report.evidence import Evidence
 from bench.report.numbers import count, seconds, significant
-from bench.report.sections.latency import histogram
+from bench.report.sections.latency import histogram, sliding_mean
 
 _MARKS = 150
 _SEGMENTS = (
@@ -53,7 +53,10 @@ def _rate(evidence: Evidence) -> Figure:
             high=significant(float(inside.max())) if len(inside) else "—",
         ),
         spec=figures.figure(
-            [figures.line(title, at[kept], rate[kept], "@green", hover=hover, fill=True)],
+            [
+                figures.line(title, at[kept], rate[kept], "@green", hover=hover, fill=True),
+                *sliding_mean(evidence, "output_tokens_mean_5min"),
+            ],
             axes.Axis(words("axis.run_time"), from_zero=True),
             axes.Axis(words("axis.tokens_per_s"), format=",", from_zero=True),
             marks=evidence.window_marks(),

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from bench.judge.judgement import judge
-from bench.judge.window import Grid, Window, cut
+from bench.judge.window import Grid, Window, cut, sliding_mean
 
 Rows = list[dict[str, Any]]
 
@@ -92,3 +92,24 @@ def test_a_run_without_a_request_is_judged_without_a_value(hand_run: Callable[..
     assert found.summary["metrics"]["ttft_s"]["p99"] is None
     assert found.summary["metrics"]["request_rps"]["value"] is None
     assert found.verdict["verdict"] == "none"
+
+
+def test_a_sliding_mean_weighs_what_lies_in_its_bins() -> None:
+    """Sums 6, 0, 4 of 2, 0, 1 values over two bins: 3 of the first two, 4 of the last two."""
+    means = sliding_mean(np.array([6.0, 0.0, 4.0]), np.array([2.0, 0.0, 1.0]), 2)
+    np.testing.assert_array_equal(means, [np.nan, 3.0, 4.0])
+    assert np.isnan(sliding_mean(np.zeros(3), np.zeros(3), 2)).all()
+    assert np.isnan(sliding_mean(np.ones(3), np.ones(3), 4)).all()
+
+
+def test_series_has_means_of_five_minutes(
+    hand_run: Callable[..., Any], ok_row: Callable[..., Any]
+) -> None:
+    """TTFT of 0.1 s for 300 s and 0.4 s after: the mean rises by 0.3 / 300 a second from there."""
+    rows = [ok_row(float(k), ttft_s=0.1 if k < 300 else 0.4) for k in range(400)]
+    series = judge(hand_run(rows)).series
+    means = series["ttft_mean_5min_s"].to_numpy()
+    assert np.isnan(means[:299]).all()
+    assert means[299] == pytest.approx(0.1)
+    assert means[399] == pytest.approx(0.2)
+    assert series["output_tokens_mean_5min"][350] == pytest.approx(5.0)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
@@ -17,6 +18,7 @@ from bench.report.blocks import Note, Table
 from bench.report.evidence import Evidence
 from bench.report.merge_request import markdown
 from bench.report.sections import diagnosis, resources, score
+from bench.report.sections.latency import sliding_mean
 from bench.report.words import LANGUAGES
 
 _SCORE = {
@@ -142,3 +144,15 @@ def test_bench_judge_writes_it(synthetic_run: Callable[..., Path]) -> None:
         written.append((folder / "summary.md").read_text(encoding="utf-8"))
     assert written[0] == written[1]
     assert "| 指标 |" in written[0]
+
+
+def test_the_sliding_mean_is_drawn_where_the_run_is_long_enough(
+    judged: Callable[..., Any],
+) -> None:
+    """A run of over five minutes has the line, from its 300th second on; a short one has none."""
+    column = "ttft_mean_5min_s"
+    assert sliding_mean(judged(), column) == []
+    (line,) = sliding_mean(judged("zh", requests=80, rate_rps=0.2), column)
+    assert line["name"] == "5 分钟滑动平均"
+    assert min(line["x"]) >= 300 - 1
+    assert np.isfinite(line["y"]).all()
