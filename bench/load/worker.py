@@ -24,7 +24,7 @@ from bench.address import parse_origin
 from bench.errors import BenchError
 from bench.load import http1
 from bench.load.dialects.table import dialect_named, path_of
-from bench.load.pace import Counters, Pace
+from bench.load.pace import Pace
 from bench.load.portable import Portable
 from bench.load.replay import Replay, Sink
 from bench.load.wire import Wire
@@ -116,8 +116,6 @@ class _Worker:
         )
         self._started = asyncio.Event()
         self._start_ns = 0
-        self._reported = Counters()
-        self._flush_error: BenchError | None = None
 
     def _render_body(self, turn: Turn, prompt: Prompt, request_id: str) -> bytes:
         job = self._job
@@ -141,24 +139,32 @@ class _Worker:
         await self._started.wait()
         gc.collect()
         gc.freeze()
-        gc.disable()
+        if job.transport == "wire":  # what it makes has no cycles; what aiohttp makes has
+            gc.disable()
         sys.setswitchinterval(_GIL_SWITCH_S)
         cpu_s, wall_ns = time.process_time(), time.monotonic_ns()
-        flusher = _Flusher(self._sink)
-        reporter = asyncio.create_task(self._report())
         try:
-            await transport.run(self._start_ns)
+            await self._replay_all(transport)
         finally:
-            reporter.cancel()
+            self._sink.close()
+        self._send_end(time.process_time() - cpu_s, time.monotonic_ns() - wall_ns)
+
+    async def _replay_all(self, transport: Wire | Portable) -> None:
+        """Replays to the end, or until the sink can't be written any more."""
+        flusher = _Flusher(self._sink)
+        running = asyncio.create_task(transport.run(self._start_ns))
+        reporting = asyncio.create_task(self._report(flusher))
+        try:
+            await asyncio.wait((running, reporting), return_when=asyncio.FIRST_COMPLETED)
+            (running if running.done() else reporting).result()
+        finally:
+            running.cancel()
+            reporting.cancel()
+            await asyncio.gather(running, reporting, return_exceptions=True)
             flusher.stop()
             transport.close()
-        self._sink.close()
-        self._send_end(time.process_time() - cpu_s, time.monotonic_ns() - wall_ns, flusher)
 
-    def _send_end(self, cpu_s: float, wall_ns: int, flusher: _Flusher) -> None:
-        if flusher.error is not None:
-            self._pipe.send(("error", flusher.error))
-            return
+    def _send_end(self, cpu_s: float, wall_ns: int) -> None:
         self._send_second()
         self._pipe.send(
             (
@@ -177,9 +183,10 @@ class _Worker:
         try:
             message = self._pipe.recv()
         except EOFError:
-            asyncio.get_running_loop().remove_reader(self._pipe.fileno())
-            self._sink.close()
-            os._exit(1)  # the parent is gone: no one would read the result
+            # the parent is gone, or has given up: no one would read the result
+            with contextlib.suppress(BenchError):
+                self._sink.close()
+            os._exit(1)
         match message:
             case ("start", start_ns):
                 self._start_ns = start_ns
@@ -190,13 +197,17 @@ class _Worker:
                 self._replay.stop(time.monotonic_ns())
                 self._transport.abort()
 
-    async def _report(self) -> None:
-        """Once a second, on the run's own clock: what was done since the last time."""
+    async def _report(self, flusher: _Flusher) -> None:
+        """Once a second, on the run's own clock: what was done since the last time.
+
+        Raises what the flusher met: a run that can't be recorded is not gone on with.
+        """
         second = 0
-        while True:
+        while flusher.error is None:
             second += 1
             await asyncio.sleep(max(0.0, self._start_ns / 1e9 + second - time.monotonic()))
             self._send_second()
+        raise flusher.error
 
     def _send_second(self) -> None:
         counters = self._replay.counters
@@ -214,7 +225,7 @@ class _Flusher:
     def __init__(self, sink: PartSink) -> None:
         self._sink = sink
         self._over = threading.Event()
-        self.error: BenchError | None = None
+        self.error: Exception | None = None
         self._thread = threading.Thread(target=self._run, name="flush", daemon=True)
         self._thread.start()
 
@@ -222,7 +233,7 @@ class _Flusher:
         while not self._over.wait(FLUSH_S):
             try:
                 self._sink.flush()
-            except BenchError as error:
+            except Exception as error:  # raised where it is seen: see _report
                 self.error = error
                 return
 

@@ -467,6 +467,24 @@ def test_warm_connections_are_used(replayed: Replayed, sim: Any) -> None:
     assert (trial.counters.ok, trial.connections) == (4, 0)
 
 
+def test_idle_connections_are_dropped_before_a_server_does(
+    replayed: Replayed, sim: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that closes what has been idle for 5 s never meets a request on it."""
+    monkeypatch.setattr("bench.load.pool.KEEP_IDLE_NS", 0)
+    trial = replayed("wire", sim.url, 2, pace=Pace(), at_s=lambda index: index * 0.4)
+    assert (trial.counters.ok, trial.counters.reconnects, trial.connections) == (2, 0, 2)
+
+
+def test_a_clock_step_is_counted(
+    replayed: Replayed, sim: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Kernel times are wall-clock: a run in which that was set is known."""
+    assert replayed("wire", sim.url).counters.clock_steps == 0
+    monkeypatch.setattr("bench.load.clock.ClockPair.refresh", lambda pair: True)
+    assert replayed("wire", sim.url).counters.clock_steps > 0
+
+
 def test_an_answer_that_is_not_streamed(replayed: Replayed, sim: Any, transport: str) -> None:
     """Asked for without a stream: counts are there, token times are unknown."""
     trial = replayed(transport, sim.url, 2, style=RequestStyle(stream=False))

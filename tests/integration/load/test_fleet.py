@@ -33,7 +33,7 @@ KILLS = int(os.environ.get("BENCH_KILLS", "1"))
 """How often each kind of process is killed, at as many random instants."""
 
 CONDUCT = """
-import json, sys
+import json, resource, sys
 
 if __name__ == "__main__":
     from pathlib import Path
@@ -46,11 +46,14 @@ if __name__ == "__main__":
             print(text, file=sys.stderr, flush=True)
         def began(self, folder, ready):
             print(folder, flush=True)
+            if file_bytes:
+                resource.setrlimit(resource.RLIMIT_FSIZE, (file_bytes, file_bytes))
         def second(self, totals, elapsed_s):
             print(totals.ok, flush=True)
 
     url, folder, workers, key, options = sys.argv[1:]
     options = json.loads(options)
+    file_bytes = options.pop("file_bytes", None)
     lengths = recipe_of_lengths(8, options.pop("output_tokens", 60))
     recipe = override(lengths, Overrides(**options))
     headers = {"Authorization": "Bearer " + open(key).read()} if key else {}
@@ -105,7 +108,12 @@ def command_of(pid: int) -> bytes:
 
 @contextmanager
 def conducting(
-    url: str, base: Path, *, workers: int = 2, key: str = "", **overrides: Any
+    url: str,
+    base: Path,
+    *,
+    workers: int = 2,
+    key: str = "",
+    **overrides: Any,
 ) -> Iterator[Conducting]:
     options = {
         "concurrency": 8,
@@ -300,3 +308,16 @@ def test_no_secret_is_written_anywhere(tmp_path: Path, serving: Any, sound: byte
     assert key not in out + errors
     for path in runs.rglob("*"):
         assert path.is_dir() or key.encode() not in path.read_bytes(), path
+
+
+def test_a_full_disk_ends_the_run(slow_sim: SimProcess, tmp_path: Path) -> None:
+    """The error says so at once, not when the run would have been over; what is written reads."""
+    limit = 40_000  # bytes of one file: the first parts fit
+    with conducting(slow_sim.url, tmp_path, file_bytes=limit) as run:
+        _, errors = run.process.communicate(timeout=WAIT_S)
+    assert run.process.returncode == 1
+    assert "NotValidError: no space left for" in errors
+    stored = open_run(run.folder)
+    assert stored.end is None
+    assert len(stored.requests) > 0
+    assert [line["event"] for line in stored.journal][-1] == "error"
