@@ -157,6 +157,9 @@ def _over_time(evidence: Evidence, metric: str) -> Figure:
     else:
         trace = _density(evidence, started, values)
         note = words("latency.density_note", n=count(len(values)))
+    mean = sliding_mean(evidence, f"{metric.removesuffix('_s')}_mean_5min_s")
+    if mean:
+        note += words("page.sentence_break") + words("latency.mean_5min_note")
     if unanswered := len(evidence.requests) - len(values):
         note += words("page.sentence_break") + words("latency.failed_note", n=count(unanswered))
     return Figure(
@@ -164,7 +167,7 @@ def _over_time(evidence: Evidence, metric: str) -> Figure:
         title=words("latency.over_time", metric=title),
         reading=_drift(evidence, metric, started, values),
         spec=figures.figure(
-            [trace, *sliding_mean(evidence, f"{metric.removesuffix('_s')}_mean_5min_s")],
+            [trace, *mean],
             axes.Axis(words("axis.start_time"), from_zero=True),
             axes.duration(evidence.short(metric), _reach(values, marks)),
             marks=[*marks, *evidence.window_marks()],
@@ -185,7 +188,7 @@ def sliding_mean(evidence: Evidence, column: str) -> list[figures.Trace]:
     unit = "s" if column.endswith("_s") else ""
     hover = f"%{{x:,.0f}} s<br>{name}: %{{y:.4~s}}{unit}"
     # A bin's mean is known at its end.
-    return [figures.line(name, at[kept] + 1, means[kept], "@orange", hover=hover)]
+    return [figures.line(name, at[kept] + 1, means[kept], "@green", hover=hover)]
 
 
 def _density(evidence: Evidence, started: Floats, values: Floats) -> figures.Trace:

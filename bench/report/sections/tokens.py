@@ -54,7 +54,7 @@ def _rate(evidence: Evidence) -> Figure:
         ),
         spec=figures.figure(
             [
-                figures.line(title, at[kept], rate[kept], "@green", hover=hover, fill=True),
+                figures.line(title, at[kept], rate[kept], "@blue", hover=hover, fill=True),
                 *sliding_mean(evidence, "output_tokens_mean_5min"),
             ],
             axes.Axis(words("axis.run_time"), from_zero=True),
