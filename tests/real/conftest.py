@@ -1,7 +1,8 @@
 """Servers that no one here wrote, for `make test-real`.
 
-BENCH_REAL_VLLM names a vLLM that is already up.  Without it, BENCH_REAL=1 installs and starts the
-one of ../shared/real-servers, which takes a few minutes the first time.
+BENCH_REAL_VLLM, BENCH_REAL_LLAMACPP and BENCH_REAL_TRANSFORMERS name servers that are already up.
+Without them, BENCH_REAL=1 installs and starts those of ../shared/real-servers, which takes a few
+minutes the first time (llama.cpp is compiled: about ten).
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,26 +24,63 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 SHARED = ROOT.parent / "shared"
-READY = b"Application startup complete"
+READY = {
+    "vllm": b"Application startup complete",
+    "transformers": b"Application startup complete",
+    "llamacpp": b"listening on http",
+}
 PATIENCE_S = 300.0
 INSTALL_S = 1200.0
 
 
+@dataclass(frozen=True)
+class RealServer:
+    """A real server that answers.  `model`: the name to ask it for."""
+
+    url: str
+    model: str
+
+
 @pytest.fixture(scope="session")
-def vllm_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def real_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], RealServer]]:
+    """`real_server("llamacpp")`: that server, started once and ended after the tests."""
+    found: dict[str, RealServer] = {}
+    with ExitStack() as running:
+
+        def get(name: str) -> RealServer:
+            if name not in found:
+                url = os.environ.get(f"BENCH_REAL_{name.upper()}")
+                if not url:
+                    log = tmp_path_factory.mktemp(name) / "log"
+                    url = running.enter_context(_started(name, log))
+                lab = Path(os.environ.get("BENCH_LAB", Path.home() / ".cache" / "bench-lab"))
+                by_path = str(lab / "models" / "tiny")
+                found[name] = RealServer(url, by_path if name == "transformers" else "tiny")
+            return found[name]
+
+        yield get
+
+
+@pytest.fixture(scope="session")
+def vllm_url(real_server: Callable[[str], RealServer]) -> str:
     """Where vLLM is."""
-    if url := os.environ.get("BENCH_REAL_VLLM"):
-        yield url
-        return
+    return real_server("vllm").url
+
+
+@contextmanager
+def _started(name: str, log: Path) -> Iterator[str]:
+    """A server of ../shared/real-servers on a free port, installed first where it is missing."""
     if os.environ.get("BENCH_REAL") != "1":
         pytest.skip("real servers are used by `make test-real` only")
-    script = SHARED / "real-servers" / "vllm.sh"
+    script = SHARED / "real-servers" / f"{name}.sh"
     if not script.exists():
-        pytest.skip("../shared/real-servers is not beside this checkout; set BENCH_REAL_VLLM=URL")
+        pytest.skip(
+            "../shared/real-servers is not beside this checkout; "
+            f"set BENCH_REAL_{name.upper()} to the URL of a running server"
+        )
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    log = tmp_path_factory.mktemp("vllm") / "log"
     child = subprocess.Popen(
         [script, str(port)],
         stdout=subprocess.PIPE,
@@ -48,26 +88,27 @@ def vllm_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         start_new_session=True,
     )
     told = threading.Event()
-    reader = threading.Thread(target=_read, args=(child, log, told), daemon=True)
+    reader = threading.Thread(target=_read, args=(child, log, READY[name], told), daemon=True)
     reader.start()
     try:
         told.wait(INSTALL_S)
-        if READY not in log.read_bytes():
-            pytest.fail(f"vLLM did not start:\n{log.read_text(errors='replace')[-2000:]}")
+        if READY[name] not in log.read_bytes():
+            pytest.fail(f"{name} did not start:\n{log.read_text(errors='replace')[-2000:]}")
         yield f"http://127.0.0.1:{port}"
     finally:
-        os.killpg(child.pid, signal.SIGTERM)
+        with suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGTERM)
         child.wait(60)
         reader.join(60)
 
 
-def _read(child: subprocess.Popen[bytes], log: Path, told: threading.Event) -> None:
+def _read(child: subprocess.Popen[bytes], log: Path, ready: bytes, told: threading.Event) -> None:
     """Keeps what the server says; `told` once it is ready, or over."""
     assert child.stdout is not None
     with child.stdout as lines, log.open("wb", buffering=0) as kept:
         for line in lines:
             kept.write(line)
-            if READY in line:
+            if ready in line:
                 told.set()
     told.set()
 
