@@ -112,7 +112,7 @@ def _text(choice: Mapping[str, Any]) -> bool:
 
 
 def _role_frame(choices: list[dict[str, Any]]) -> str | None:
-    roles = ["role" in (choice.get("delta") or {}) for choice in choices]
+    roles = [bool((choice.get("delta") or {}).get("role")) for choice in choices]
     if len(roles) > 2 and all(roles):
         return "every"
     return "once" if roles and roles[0] and not _text(choices[0]) else None

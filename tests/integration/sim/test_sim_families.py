@@ -37,7 +37,7 @@ def look(family: str, endpoint: str = "chat", **fields: Any) -> ProbeResult:
     [
         ("vllm", "once", "own_event", "with_text", True),
         ("mindie", "every", "finish_event", "with_text", True),
-        ("sglang", "every", "own_event", "own_event", True),
+        ("sglang", "once", "own_event", "own_event", True),
         ("llamacpp", "once", "own_event", "own_event", True),
         ("tgi", "every", "own_event", "with_text", True),
     ],
