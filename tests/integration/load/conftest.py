@@ -223,12 +223,20 @@ class Peer:
         lines = head.decode().split("\r\n")[1:]
         return {k.lower(): v for k, _, v in (line.partition(": ") for line in lines)}, rest
 
+    def read_body(self, headers: dict[str, str], begun: bytes) -> bytes:
+        """The body behind a head, of which `begun` has come with it."""
+        body = bytearray(begun)
+        while len(body) < int(headers.get("content-length", 0)):
+            more = self.sock.recv(1 << 20)
+            if not more:
+                raise EOFError
+            body += more
+        return bytes(body)
+
     def read_message(self) -> tuple[dict[str, str], bytes]:
         """The next request's headers and body."""
-        headers, body = self.read_head()
-        while len(body) < int(headers.get("content-length", 0)):
-            body += self.sock.recv(1 << 20)
-        return headers, body
+        headers, begun = self.read_head()
+        return headers, self.read_body(headers, begun)
 
     def read_request(self) -> dict[str, Any]:
         """The next request's JSON body."""
