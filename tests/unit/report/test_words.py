@@ -40,9 +40,12 @@ SHARED = {
     "compare.first",
     "compare.p",
     "diagnosis.condition",
+    "acceptance.attested_by",
 }
 # Groups whose names come from tables of other rooms, or from plotly.
 OUTSIDE = (
+    "acceptance.state_",
+    "basis.",
     "band.window_",
     "because.",
     "comparability.",
