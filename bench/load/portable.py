@@ -1,7 +1,9 @@
 """The transport for everything that is not Linux, or goes through a proxy: aiohttp.
 
 Same flights, same records.  Times are read from the clock when aiohttp hands the bytes over, so
-that a busy client inflates them; the manifest says which transport a run used.
+that a busy client inflates them; the manifest says which transport a run used.  One fault can have
+another class than on the wire: a client certificate that is refused behind a TLS 1.3 handshake is
+`disconnected` where the pipe broke before the alert was read.
 """
 
 from __future__ import annotations

@@ -151,12 +151,17 @@ def test_insecure_trusts_anyone(
 def test_mutual_tls(
     replayed: Replayed, serving: Any, sound: bytes, transport: str, certificates: Certificates
 ) -> None:
-    """With its certificate the client is answered, without it every request fails as TLS."""
+    """With its certificate the client is answered, without it every request fails as TLS.
+
+    TLS 1.3 refuses a client behind the handshake: asyncio, which writes before it reads, may lose
+    the alert to the broken pipe.
+    """
     known = Tls(certificates["ca.pem"], certificates["client.pem"], certificates["client.key"])
     unknown = Tls(certificates["ca.pem"])
     with serving(answers(sound), certificates.server("server", client=True)) as server:
         assert replayed(transport, https(server), 3, tls=known).counters.ok == 3
-        assert replayed(transport, https(server), 2, tls=unknown).classes == ["tls", "tls"]
+        refused = set(replayed(transport, https(server), 5, tls=unknown).classes)
+    assert refused == {"tls"} or (transport == "portable" and refused <= {"tls", "disconnected"})
 
 
 def test_a_server_that_speaks_no_tls(replayed: Replayed, serving: Any, transport: str) -> None:
