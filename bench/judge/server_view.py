@@ -66,7 +66,7 @@ class ServerView:
         found = self.resolved.get(series)
         if found is None:
             return Increase(None)
-        grown = window_delta(self._samples(found.name), found.name, found.where)
+        grown = window_delta(self._counted(found.name), found.name, found.where)
         return Increase(None if grown.value is None else grown.value * found.scale, grown.resets)
 
     def increase_by(self, series: str, label: str) -> dict[str, float]:
@@ -74,7 +74,7 @@ class ServerView:
         found = self.resolved.get(series)
         if found is None:
             return {}
-        samples = self._samples(found.name)
+        samples = self._counted(found.name)
         values = {dict(sample.labels).get(label, "") for sample in samples} - {""}
         grown = {
             value: window_delta(samples, found.name, {**found.where, label: (value,)}).value
@@ -120,7 +120,7 @@ class ServerView:
         samples = [
             sample
             for name in (f"{found.name}_bucket", f"{found.name}_sum")
-            for sample in self._samples(name)
+            for sample in self._counted(name)
         ]
         gathered = histogram_delta(samples, found.name, found.where) if samples else None
         if gathered is None or found.scale == 1.0:
@@ -159,7 +159,7 @@ class ServerView:
         if found is None or found.kind is not Kind.HISTOGRAM:
             return None
         total, count = (
-            window_delta(self._samples(name), name, found.where).value
+            window_delta(self._counted(name), name, found.where).value
             for name in (f"{found.name}_sum", f"{found.name}_count")
         )
         return total * found.scale / count if total is not None and count else None
@@ -183,7 +183,7 @@ class ServerView:
     def restarts(self) -> int | None:
         """How often a counter fell or a process start time changed; None where nothing tells."""
         counters = [s for s in self.resolved.values() if s.kind is Kind.COUNTER]
-        grown = [window_delta(self._samples(s.name), s.name, s.where) for s in counters]
+        grown = [window_delta(self._counted(s.name), s.name, s.where) for s in counters]
         start = self.resolved.get("process_start_s")
         if start is None and all(g.value is None for g in grown):
             return None
@@ -192,23 +192,46 @@ class ServerView:
 
     def _samples(self, name: str) -> list[ServerSample]:
         """The samples of a name, and of `up`: they tell when each source first answered."""
-        return self._of_name(name) + self._ups
+        return _as_samples(self._rows(name), name) + self._ups
+
+    def _counted(self, name: str) -> list[ServerSample]:
+        """The same for a counter: only the readings that its increase depends on."""
+        return _as_samples(_turning_points(self._rows(name)), name) + self._ups
 
     @cached_property
     def _ups(self) -> list[ServerSample]:
-        return self._of_name(UP)
+        rows = self._rows(UP)
+        return _as_samples(_turning_points(rows[(rows["value"] > 0).to_numpy()]), UP)
 
-    def _of_name(self, name: str) -> list[ServerSample]:
-        """Read once: many metrics ask for the same series."""
-        if name not in self._read:
-            rows = self._scrapes[(self._scrapes["name"] == name).to_numpy()]
-            self._read[name] = [
-                ServerSample(round(at_s * _NS_PER_S), source, name, dict(labels), value)
-                for at_s, source, labels, value in zip(
-                    rows["at_s"], rows["source"], rows["labels"], rows["value"], strict=True
-                )
-            ]
-        return self._read[name]
+    def _rows(self, name: str) -> pd.DataFrame:
+        return self._scrapes[(self._scrapes["name"] == name).to_numpy()]
+
+
+def _as_samples(rows: pd.DataFrame, name: str) -> list[ServerSample]:
+    return [
+        ServerSample(round(at_s * _NS_PER_S), source, name, dict(labels), value)
+        for at_s, source, labels, value in zip(
+            rows["at_s"], rows["source"], rows["labels"], rows["value"], strict=True
+        )
+    ]
+
+
+def _turning_points(rows: pd.DataFrame) -> pd.DataFrame:
+    """Of each source and label set the first and last finite reading, and those around a fall."""
+    rows = rows[np.isfinite(rows["value"].to_numpy(np.float64))]
+    if len(rows) < 3:
+        return rows
+    source = pd.factorize(rows["source"])[0]
+    # Equal sets of labels are one object.
+    labels, known = pd.factorize(np.array([id(each) for each in rows["labels"]]))
+    codes = source * len(known) + labels
+    order = np.lexsort((rows["at_s"].to_numpy(), codes))
+    code, value = codes[order], rows["value"].to_numpy(np.float64)[order]
+    begins = np.diff(code, prepend=-1) != 0
+    ends = np.append(begins[1:], True)
+    falls = ~begins & (np.diff(value, prepend=value[:1]) < 0)
+    kept = begins | ends | falls | np.append(falls[1:], False)
+    return rows.iloc[np.sort(order[kept])]
 
 
 @dataclass(frozen=True, slots=True)

@@ -198,6 +198,32 @@ def test_a_counter_born_in_the_run_counts_from_nothing(hand_run: Make, ok_row: M
     assert by_name(found["counts"])["cached_tokens"]["server"] == 100
 
 
+def test_a_first_scrape_that_failed_says_nothing(hand_run: Make, ok_row: Make) -> None:
+    """What the first scrape that succeeded already held was not counted by this run."""
+    name = "vllm:generation_tokens_total"
+    labelled: list[tuple[Any, ...]] = [
+        (at_s, "s", "up", {}, up) for at_s, up in ((-0.5, 0.0), (0.5, 1.0), (9.5, 1.0))
+    ]
+    labelled += [(at_s, "s", name, {}, value) for at_s, value in ((0.5, 900.0), (9.5, 920.0))]
+    rows = [ok_row(float(at_s)) for at_s in range(4)]
+    found = judge(hand_run(rows, labelled=labelled)).summary["reconciliation"]
+    assert by_name(found["counts"])["output_tokens"]["server"] == 20
+
+
+def test_a_restart_between_two_scrapes_counts_from_nothing(hand_run: Make, ok_row: Make) -> None:
+    """A counter that fell has counted at least what it shows since; unread values are passed by."""
+    name = "vllm:generation_tokens_total"
+    instants = (-0.5, 1.0, 2.0, 3.0, 4.0, 9.5)
+    readings = (100.0, 104.0, 108.0, float("nan"), 2.0, 12.0)
+    scrapes = [(at_s, name, value) for at_s, value in zip(instants, readings, strict=True)]
+    rows = [ok_row(float(at_s)) for at_s in range(4)]
+    judged = judge(hand_run(rows, scrapes=scrapes))
+    counts = by_name(judged.summary["reconciliation"]["counts"])
+    assert counts["output_tokens"]["server"] == 8 + 2 + 10
+    (restarts,) = [r for r in judged.verdict["validity"] if r["rule"] == "server_restarts"]
+    assert restarts["value"] == 1
+
+
 def test_the_probed_names_are_used(hand_run: Make, ok_row: Make) -> None:
     """A run that was told the family finds its series though nothing else marks it."""
     series = {
