@@ -18,17 +18,19 @@ import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from multiprocessing.connection import Connection as Pipe
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from bench.address import parse_origin
 from bench.errors import BenchError
 from bench.load import http1
 from bench.load.dialects.table import dialect_named, path_of
 from bench.load.pace import Pace
-from bench.load.portable import Portable
 from bench.load.replay import Replay, Sink
 from bench.load.wire import Wire
 from bench.model import Prompt, RequestStyle, Target, Turn, Workload
+
+if TYPE_CHECKING:
+    from bench.load.portable import Portable
 
 FLUSH_S = 1.0
 PARENTS_SIGNALS = frozenset({signal.SIGINT, signal.SIGTERM})
@@ -130,6 +132,8 @@ class _Worker:
         if job.transport == "wire":
             transport = Wire(job.target, self._origin, replay, spare=job.spare_connections)
         else:
+            from bench.load.portable import Portable  # aiohttp, which the wire does without
+
             transport = Portable(job.target, self._origin, self._path, replay)
         self._transport = transport
         asyncio.get_running_loop().add_reader(self._pipe.fileno(), self._on_parent)

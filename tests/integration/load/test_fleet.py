@@ -187,7 +187,7 @@ def test_a_killed_worker_ends_the_run_as_not_valid(
     """Noticed within 2 s; the other stops; what it had planned is aborted; its rows are read."""
     draw = random.Random(number)
     with conducting(slow_sim.url, tmp_path) as run:
-        run.wait_for_seconds(draw.randint(2, 6))
+        run.wait_for_seconds(draw.randint(2, 4))
         some_time_later(draw)
         killed_ns = time.monotonic_ns()
         os.kill(draw.choice(run.workers), signal.SIGKILL)
@@ -210,7 +210,7 @@ def test_a_killed_parent_takes_its_workers_with_it(
     """They find the pipe closed, write what they have and end; the folder reads back."""
     draw = random.Random(number)
     with conducting(slow_sim.url, tmp_path) as run:
-        run.wait_for_seconds(draw.randint(2, 6))
+        run.wait_for_seconds(draw.randint(2, 4))
         some_time_later(draw)
         workers = run.workers
         run.process.kill()
@@ -249,7 +249,7 @@ def test_ctrl_c_twice_cuts(tmp_path: Path) -> None:
         running_sim(config) as sim,
         conducting(sim.url, tmp_path, requests=100, output_tokens=10_000) as run,
     ):
-        run.wait_for_seconds(4)
+        run.wait_for_seconds(2)
         os.killpg(run.process.pid, signal.SIGINT)
         assert run.process.stderr is not None
         while "once more to cut" not in run.process.stderr.readline():
@@ -312,7 +312,7 @@ def test_no_secret_is_written_anywhere(tmp_path: Path, serving: Any, sound: byte
 
 def test_a_full_disk_ends_the_run(slow_sim: SimProcess, tmp_path: Path) -> None:
     """The error says so at once, not when the run would have been over; what is written reads."""
-    limit = 40_000  # bytes of one file: the first parts fit
+    limit = 30_000  # bytes of one file: the first part fits
     with conducting(slow_sim.url, tmp_path, file_bytes=limit) as run:
         _, errors = run.process.communicate(timeout=WAIT_S)
     assert run.process.returncode == 1
