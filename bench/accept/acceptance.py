@@ -17,13 +17,13 @@ from bench.accept.documents import write_documents
 from bench.accept.evaluate import evaluate
 from bench.accept.evidence import read_evidence
 from bench.accept.facts import Facts
-from bench.accept.folder import PLAN, AcceptanceFolder
 from bench.accept.plan import Plan, plan_of
 from bench.accept.settings import Settings
 from bench.errors import ConfigError
 from bench.judge.checklist import Checklist, load_checklist
 from bench.judge.checklist_result import Acceptance
 from bench.model import Target
+from bench.record.plan_folder import PLAN, PlanFolder
 from bench.yamlfile import explain
 
 SERVER = "server"
@@ -63,7 +63,7 @@ def describe(checklist: str, settings: Settings, scale: float) -> Described:
     return Described(checklist, loaded, settings, plan_of(loaded, settings), scale)
 
 
-def described_in(folder: AcceptanceFolder) -> Described:
+def described_in(folder: PlanFolder) -> Described:
     """What a stored acceptance is.  Raises RunFolderError, ConfigError."""
     stored = folder.plan()
     try:
@@ -78,7 +78,7 @@ def described_in(folder: AcceptanceFolder) -> Described:
 
 
 def conclude(
-    folder: AcceptanceFolder, described: Described, evidence: Path | None, today: date
+    folder: PlanFolder, described: Described, evidence: Path | None, today: date
 ) -> Acceptance:
     """Judge what the folder holds and write the documents (all but the HTML page).
 

@@ -15,7 +15,6 @@ from typing import Any, Protocol
 
 from bench.accept import probes
 from bench.accept.acceptance import SERVER
-from bench.accept.folder import AcceptanceFolder
 from bench.accept.hooks import launch_hook, run_hook
 from bench.accept.hostile import load_hostile, try_hostile
 from bench.accept.loads import Interrupted, Load, Loader, NotPossible
@@ -25,6 +24,7 @@ from bench.accept.tls_probe import look_at_tls
 from bench.conduct.run import Watch
 from bench.errors import BenchError, TargetError
 from bench.model import Target
+from bench.record.plan_folder import PlanFolder
 from bench.servers.discover import discover
 from bench.servers.findings import ProbeResult
 from bench.servers.probe import probe
@@ -58,7 +58,7 @@ class Means:
 def conduct_plan(
     plan: Plan,
     settings: Settings,
-    folder: AcceptanceFolder,
+    folder: PlanFolder,
     means: Means,
     scale: float,
     progress: Progress,
@@ -100,7 +100,7 @@ async def _look(means: Means, progress: Progress) -> tuple[ProbeResult, list[Scr
     return found, [await discover(target, url) for url in means.scrape_urls]
 
 
-def _make(key: str, begun: Record | None, loader: Loader, folder: AcceptanceFolder) -> bool:
+def _make(key: str, begun: Record | None, loader: Loader, folder: PlanFolder) -> bool:
     """One activity and its record; False when it was interrupted."""
     began, started = datetime.now(UTC), time.monotonic()
     record: Record = {

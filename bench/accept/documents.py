@@ -10,12 +10,12 @@ from xml.etree import ElementTree
 from bench.accept.checks.rules import RulesParameters, rules_for
 from bench.accept.checks.stability import BaselineParameters, baseline_of
 from bench.accept.facts import Facts
-from bench.accept.folder import AcceptanceFolder
 from bench.accept.missing import Unavailable
 from bench.accept.plan import Plan
 from bench.judge.checklist_result import Acceptance, ItemResult, PartResult
 from bench.judge.verdict import Result
 from bench.record.files import write_whole
+from bench.record.plan_folder import PlanFolder
 
 SCHEMA = 1
 SIGNS = {
@@ -26,9 +26,7 @@ SIGNS = {
 }
 
 
-def write_documents(
-    folder: AcceptanceFolder, plan: Plan, facts: Facts, acceptance: Acceptance
-) -> None:
+def write_documents(folder: PlanFolder, plan: Plan, facts: Facts, acceptance: Acceptance) -> None:
     """Everything but the HTML page; the runs that were looked at get their verdicts too.
 
     Raises NotValidError where the disk refuses.
@@ -47,7 +45,7 @@ def write_documents(
             write_whole(folder.path / "alerts.yml", rules.as_yaml().encode())
 
 
-def _write_baseline(folder: AcceptanceFolder, facts: Facts, scenario: str) -> None:
+def _write_baseline(folder: PlanFolder, facts: Facts, scenario: str) -> None:
     try:
         runs = facts.valid_runs(scenario)
     except Unavailable:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from bench.accept.beside import Alerts, Health, Poller, health_url, tls_of
-from bench.accept.folder import AcceptanceFolder
 from bench.accept.hooks import Outage
 from bench.accept.scenario import recipe_of, runs_of
 from bench.accept.search import Point, bracket, next_rate
@@ -23,6 +22,7 @@ from bench.judge.judgement import judge
 from bench.judge.profile import Profile, load_profile
 from bench.model import Target, Timeouts
 from bench.record.frame import open_run
+from bench.record.plan_folder import PlanFolder
 from bench.servers.findings import ProbeResult
 from bench.servers.scrape import ScrapeTarget
 from bench.workload.recipe import Recipe, request_fields, request_headers
@@ -52,7 +52,7 @@ class Load:
 
     checklist: Checklist
     settings: Settings
-    folder: AcceptanceFolder
+    folder: PlanFolder
     target: Target
     found: ProbeResult
     scale: float

@@ -14,9 +14,9 @@ from bench.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
     from bench.accept.acceptance import Described
-    from bench.accept.folder import AcceptanceFolder
     from bench.accept.settings import Settings
     from bench.judge.checklist_result import Acceptance
+    from bench.record.plan_folder import PlanFolder
 
 PAGE = "acceptance.html"
 
@@ -237,9 +237,9 @@ def judge(folder: Path, evidence: Path | None, lang: str, as_json: bool) -> None
     from datetime import UTC, datetime
 
     from bench.accept.acceptance import conclude, described_in
-    from bench.accept.folder import AcceptanceFolder
+    from bench.record.plan_folder import PlanFolder
 
-    stored = AcceptanceFolder(folder)
+    stored = PlanFolder(folder, kind="acceptance")
     acceptance = conclude(stored, described_in(stored), evidence, datetime.now(UTC).date())
     sys.exit(_finish(stored, acceptance, lang, as_json))
 
@@ -265,20 +265,20 @@ def _settings(options: dict[str, Any]) -> Settings:
     )
 
 
-def _folder(options: dict[str, Any], described: Described, target: Any) -> AcceptanceFolder:
+def _folder(options: dict[str, Any], described: Described, target: Any) -> PlanFolder:
     """The folder, begun or taken up again."""
-    from bench.accept.folder import AcceptanceFolder, latest_path, new_path
+    from bench.conduct.jobs import secrets_of
+    from bench.record.plan_folder import open_plan_folder
 
-    base = Path(os.environ.get("BENCH_REPORTS", "reports"))
-    name, path = described.checklist.name, options["output"]
-    if path is None:
-        path = latest_path(base, name) if options["resume"] else new_path(base, name)
-    hidden = [value for value in target.headers.values() if len(value) >= 6]
-    hidden += [value.removeprefix("Bearer ") for value in hidden]
-    folder = AcceptanceFolder(path, hidden)
-    begun = folder.resume if options["resume"] else folder.begin
-    begun(described.as_json(target))
-    return folder
+    return open_plan_folder(
+        "acceptance",
+        f"accept-{described.checklist.name}",
+        described.as_json(target),
+        base=Path(os.environ.get("BENCH_REPORTS", "reports")),
+        path=options["output"],
+        resume=options["resume"],
+        secrets=secrets_of(target.headers),
+    )
 
 
 def _console(as_json: bool) -> Any:
@@ -291,7 +291,7 @@ def _console(as_json: bool) -> Any:
     return Progress(quiet=as_json and not sys.stderr.isatty())
 
 
-def _finish(folder: AcceptanceFolder, acceptance: Acceptance, lang: str, as_json: bool) -> ExitCode:
+def _finish(folder: PlanFolder, acceptance: Acceptance, lang: str, as_json: bool) -> ExitCode:
     """Writes the page, prints the answer, gives the exit code."""
     import json
 

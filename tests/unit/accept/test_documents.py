@@ -9,7 +9,6 @@ from xml.etree import ElementTree
 import pytest
 
 from bench.accept.documents import as_json, junit, markdown
-from bench.accept.folder import AcceptanceFolder, latest_path
 from bench.accept.plan import plan_of
 from bench.accept.settings import Settings
 from bench.errors import ConfigError, RunFolderError
@@ -23,6 +22,7 @@ from bench.judge.checklist_result import (
 )
 from bench.judge.metric import Text
 from bench.judge.verdict import Result
+from bench.record.plan_folder import PlanFolder, latest_path
 from bench.report.acceptance_page import quantity, write_acceptance
 
 HOSTILE = "<script>alert(1)</script> | x"
@@ -120,7 +120,7 @@ PLAN = {"created_utc": "a", "bench_version": "1", "scale": 1.0, "settings": {"ch
 
 def test_a_folder_is_begun_once(tmp_path: Path) -> None:
     """A second beginning is refused; resuming the same plan is not."""
-    folder = AcceptanceFolder(tmp_path / "a")
+    folder = PlanFolder(tmp_path / "a", kind="acceptance")
     folder.begin(PLAN)
     with pytest.raises(ConfigError, match="already"):
         folder.begin(PLAN)
@@ -129,7 +129,7 @@ def test_a_folder_is_begun_once(tmp_path: Path) -> None:
 
 def test_another_plan_can_not_be_resumed(tmp_path: Path) -> None:
     """What differs is named."""
-    folder = AcceptanceFolder(tmp_path / "a")
+    folder = PlanFolder(tmp_path / "a", kind="acceptance")
     folder.begin(PLAN)
     with pytest.raises(ConfigError, match="another scale"):
         folder.resume({**PLAN, "scale": 0.5})
@@ -137,7 +137,7 @@ def test_another_plan_can_not_be_resumed(tmp_path: Path) -> None:
 
 def test_records_hold_no_secret_and_a_torn_one_counts_as_not_made(tmp_path: Path) -> None:
     """The key is taken out; half a file is no record."""
-    folder = AcceptanceFolder(tmp_path / "a", ["very-secret"])
+    folder = PlanFolder(tmp_path / "a", ["very-secret"], kind="acceptance")
     folder.begin(PLAN)
     folder.keep({"key": "probe:keys", "state": "failed", "why": "said very-secret"})
     (folder.path / "activities" / "torn.json").write_text('{"key": "x"', encoding="utf-8")
@@ -149,7 +149,7 @@ def test_records_hold_no_secret_and_a_torn_one_counts_as_not_made(tmp_path: Path
 def test_the_newest_acceptance_is_found(tmp_path: Path) -> None:
     """By checklist; none is said to be none."""
     for name in ("20260101T000000Z-accept-small-aaaa", "20260201T000000Z-accept-small-bbbb"):
-        AcceptanceFolder(tmp_path / name).begin(PLAN)
-    assert latest_path(tmp_path, "small").name.endswith("bbbb")
+        PlanFolder(tmp_path / name, kind="acceptance").begin(PLAN)
+    assert latest_path(tmp_path, "accept-small").name.endswith("bbbb")
     with pytest.raises(RunFolderError, match="medium"):
-        latest_path(tmp_path, "medium")
+        latest_path(tmp_path, "accept-medium")

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 from bench.accept import loads
-from bench.accept.folder import AcceptanceFolder
 from bench.accept.loads import Interrupted, Load, Loader, NotPossible
 from bench.accept.settings import Settings
 from bench.conduct.run import Done, Order
 from bench.errors import ConfigError, NotValidError
 from bench.judge.checklist import load_checklist
 from bench.model import Target
+from bench.record.plan_folder import PlanFolder
 from bench.record.synthetic import SyntheticRun, write_synthetic_run
 from bench.workload.arrivals import Poisson
 
@@ -51,7 +51,7 @@ def loader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
             return Done(path, {}, ends == "interrupted")
 
         monkeypatch.setattr(loads, "conduct", conduct)
-        folder = AcceptanceFolder(tmp_path / "accepted")
+        folder = PlanFolder(tmp_path / "accepted", kind="acceptance")
         if not folder.path.exists():
             folder.begin({})
         found: Any = SimpleNamespace(

@@ -1,10 +1,11 @@
-"""The acceptance folder: the plan first, one record for each activity, runs, then the results.
+"""A folder of several runs made by one plan: the plan first, a record of each activity, runs.
 
 <folder>/
-  plan.json          what is to be done, against what, at which scale; never changed
+  plan.json          what is to be done, against what; never changed
   activities/*.json  what became of each activity; written again as it gets on
   runs/<run folder>  as `bench run` makes them
-  acceptance.json acceptance.html junit.xml summary.md baseline.json alerts.yml   derived
+
+An acceptance and a sweep are such folders; what they derive from the runs stands beside.
 """
 
 from __future__ import annotations
@@ -26,11 +27,15 @@ ACTIVITIES = "activities"
 RUNS = "runs"
 
 
-class AcceptanceFolder:
-    """One acceptance's folder.  `secrets` are kept out of everything that is written."""
+class PlanFolder:
+    """One such folder.  `secrets` are kept out of everything that is written.
 
-    def __init__(self, path: Path, secrets: Iterable[str] = ()) -> None:
+    `kind` is what the plan is of, such as "acceptance" or "sweep", for messages.
+    """
+
+    def __init__(self, path: Path, secrets: Iterable[str] = (), *, kind: str) -> None:
         self.path = path
+        self.kind = kind
         self._secrets = tuple(secrets)
 
     @property
@@ -41,10 +46,16 @@ class AcceptanceFolder:
         """Make the folder and write the plan.  Raises ConfigError where one is there already."""
         if (self.path / PLAN).exists():
             raise ConfigError(
-                f"{self.path} holds an acceptance already", "continue it with --resume"
+                f"{self.path} holds the plan of an earlier {self.kind} already",
+                "continue it with --resume, or name another folder with -o",
             )
         for folder in (self.path, self.path / ACTIVITIES, self.runs):
-            folder.mkdir(parents=True, exist_ok=True)
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise ConfigError(
+                    f"can't make {folder}: {error.strerror}", "choose another folder with -o"
+                ) from None
         self.write(PLAN, {"schema": SCHEMA, **plan})
 
     def resume(self, plan: Mapping[str, Any]) -> None:
@@ -57,19 +68,19 @@ class AcceptanceFolder:
         )
         if differing:
             raise ConfigError(
-                f"{self.path}: this acceptance was begun with another {', '.join(differing)}",
+                f"{self.path}: this {self.kind} was begun with another {', '.join(differing)}",
                 "repeat the first command with --resume, or begin anew without it",
             )
 
     def plan(self) -> dict[str, Any]:
-        """Raises RunFolderError where the folder holds no acceptance."""
+        """Raises RunFolderError where the folder holds no plan."""
         path = self.path / PLAN
         try:
             found = json.loads(path.read_bytes())
         except (OSError, ValueError):
             raise RunFolderError(
-                f"{self.path} is not an acceptance folder: {PLAN} is not there or not readable",
-                "name a folder that `bench accept` has made",
+                f"{self.path} holds no {self.kind}: {PLAN} is not there or not readable",
+                f"name the folder of an earlier {self.kind}",
             ) from None
         assert isinstance(found, dict)
         return found
@@ -99,16 +110,36 @@ class AcceptanceFolder:
         return str(run.resolve().relative_to(self.path.resolve())) if inside else str(run.resolve())
 
 
-def new_path(base: Path, checklist: str) -> Path:
-    """`<base>/<utc>-accept-<checklist>-<4 hex>`."""
-    return base / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-accept-{checklist}-{randomness.token_hex(2)}"
+def new_path(base: Path, stem: str) -> Path:
+    """`<base>/<utc>-<stem>-<4 hex>`."""
+    return base / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{stem}-{randomness.token_hex(2)}"
 
 
-def latest_path(base: Path, checklist: str) -> Path:
-    """The newest acceptance of a checklist.  Raises RunFolderError where there is none."""
-    found = sorted(base.glob(f"*-accept-{checklist}-????/{PLAN}"))
+def latest_path(base: Path, stem: str) -> Path:
+    """The newest folder of that stem.  Raises RunFolderError where there is none."""
+    found = sorted(base.glob(f"*-{stem}-????/{PLAN}"))
     if not found:
-        raise RunFolderError(
-            f"no acceptance of {checklist} in {base} to resume", "name its folder with -o"
-        )
+        raise RunFolderError(f"no {stem} in {base} to resume", "name its folder with -o")
     return found[-1].parent
+
+
+def open_plan_folder(
+    kind: str,
+    stem: str,
+    plan: Mapping[str, Any],
+    *,
+    base: Path,
+    path: Path | None,
+    resume: bool,
+    secrets: Iterable[str],
+) -> PlanFolder:
+    """The folder at `path`, or a new one below `base`, or its newest one, with this plan.
+
+    Raises ConfigError and RunFolderError as `begin` and `resume` do.
+    """
+    if path is None:
+        path = latest_path(base, stem) if resume else new_path(base, stem)
+    folder = PlanFolder(path, secrets, kind=kind)
+    begun = folder.resume if resume else folder.begin
+    begun(plan)
+    return folder
