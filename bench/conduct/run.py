@@ -20,7 +20,7 @@ from bench.conduct.preflight import Ready, prepare, useful_workers
 from bench.conduct.tally import Tally, Totals, end_of, second_of
 from bench.errors import BenchError, TargetError
 from bench.load.fleet import Fleet
-from bench.load.worker import raise_file_limit
+from bench.load.worker import FLUSH_S, raise_file_limit
 from bench.model import Outcome, ServerSample, Target
 from bench.record.files import write_whole
 from bench.record.folder import SELFTEST, RunFolder
@@ -243,7 +243,7 @@ class _Conductor:
 
     async def _flush(self) -> None:
         while True:
-            await asyncio.sleep(1.0)
+            await asyncio.sleep(FLUSH_S)
             await asyncio.to_thread(self._server_parts.flush)
 
 

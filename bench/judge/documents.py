@@ -55,7 +55,10 @@ def summary_of(
 
 
 def _counts(found: Client) -> dict[str, Any]:
-    """Where the planned requests ended: from end.json, or from the rows of a killed run."""
+    """Where the planned requests ended: from end.json, or from manifest and rows of a killed run.
+
+    What a killed run planned and has no row for is missing: the counts don't add up to `planned`.
+    """
     if found.end is not None:
         names = ("planned", "ok", "failed", "dropped", "aborted")
         counts: dict[str, Any] = {name: found.end[name] for name in names}
@@ -63,7 +66,7 @@ def _counts(found: Client) -> dict[str, Any]:
         rows = found.requests
         failed = rows["error_class"][outcome_is(rows, "failed")].astype(object)
         counts = {
-            "planned": None,
+            "planned": found.workload.get("requests"),
             "ok": int(outcome_is(rows, "ok").sum()),
             "failed": {str(k): int(n) for k, n in sorted(failed.value_counts().items())},
             "dropped": int(outcome_is(rows, "dropped").sum()),

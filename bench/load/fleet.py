@@ -99,8 +99,14 @@ class Fleet:
         self._tell(("stop",))
 
     def abort(self) -> None:
-        """No more sends, and what is in flight is cut."""
+        """No more sends, and what is in flight is cut; a worker that does not end is killed."""
         self._tell(("abort",))
+        asyncio.get_running_loop().call_later(_KILL_AFTER_S, self._kill_rest)
+
+    def _kill_rest(self) -> None:
+        for worker, process in self._processes.items():
+            if worker not in self._over:
+                process.kill()
 
     @property
     def pids(self) -> dict[int, int]:

@@ -1,4 +1,4 @@
-"""Parts of a run folder: rows are collected in memory and written once a second.
+"""Parts of a run folder: rows are collected in memory and written more than once a second.
 
 `add` is called from the load loop and only appends; `flush` is called from another thread.  Neither
 waits for the other: rows are taken from a deque, whose ends are safe to use from two threads, and
