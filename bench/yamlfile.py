@@ -111,7 +111,7 @@ def explain(error: ValidationError, model: type[BaseModel]) -> tuple[str, str]:
     """
     first = error.errors()[0]
     message, hint = _describe(first, model)
-    return f"{_dotted(first['loc'], None)}: {message}", hint
+    return _joined(_dotted(first["loc"], None), message), hint
 
 
 def expand_env(value: Any, environ: Mapping[str, str], where: str = "") -> Any:
@@ -214,8 +214,14 @@ def _config_error(
     location = _in_document(path, document.value)
     message, hint = _describe(first, model)
     more = f" (and {len(entries) - 1} more)" if len(entries) > 1 else ""
-    where = _dotted(path, document.value)
-    return ConfigError(f"{document.path}:{document.line(location)}: {where}: {message}{more}", hint)
+    where = f"{document.path}:{document.line(location)}"
+    field = _dotted(path, document.value)
+    return ConfigError(_joined(where, field, f"{message}{more}"), hint)
+
+
+def _joined(*parts: str) -> str:
+    """Places and a message; what concerns the whole document has no field to name."""
+    return ": ".join(part for part in parts if part)
 
 
 def _describe(entry: Any, model: type[BaseModel]) -> tuple[str, str]:
@@ -257,12 +263,15 @@ def _in_document(location: Location, value: Any) -> Location:
 
 
 def _dotted(location: Location, value: Any) -> str:
-    """`source.input_tokens.min`; a missing last field is kept, union tags are not."""
+    """`source.input_tokens.min`; a missing last field is kept, union tags are not.
+
+    Empty for the whole document.
+    """
     found = list(location if value is None else _in_document(location, value))
     if location and (not found or found[-1] != location[-1]):
         found.append(location[-1])
     text = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in found)
-    return text.lstrip(".") or "file"
+    return text.lstrip(".")
 
 
 def _fields(model: type[BaseModel], location: Location) -> list[str]:

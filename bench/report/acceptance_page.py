@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
-
-from bench import __version__
 from bench.judge.checklist import Basis
 from bench.judge.checklist_result import Acceptance, Finding, PartResult
 from bench.judge.metric import Text
@@ -17,21 +12,11 @@ from bench.judge.profile import Words as TwoWords
 from bench.judge.verdict import Result
 from bench.report.blocks import Block, Cell, Column, Note, Section, Table, absent
 from bench.report.numbers import bytes_of, clock, percent, seconds, significant, with_unit
-from bench.report.sections.band import SYMBOLS
+from bench.report.page import assemble, write_page
+from bench.report.sections.band import SYMBOLS, Band, Card
 from bench.report.words import Words
 
-_TEMPLATES = Path(__file__).parent / "templates"
 _FACTS = ("target", "model", "server", "profile", "began_utc", "scale", "bench_version")
-
-
-@dataclass(frozen=True, slots=True)
-class Card:
-    """One count in the band."""
-
-    name: str
-    value: str
-    note: str
-    tone: str
 
 
 class _Page:
@@ -50,35 +35,30 @@ def write_acceptance(acceptance: Acceptance, path: Path, *, language: str) -> Pa
     Links to run folders and evidence are relative to the acceptance folder.
     """
     page = _Page(acceptance, language)
-    words, verdict = page.words, acceptance.verdict.value
-    environment = Environment(
-        loader=FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    conditions = acceptance.conditions
+    return write_page(assemble(page.words, _band(page, path.parent.name), _sections(page)), path)
+
+
+def _band(page: _Page, name: str) -> Band:
+    words, conditions = page.words, page.acceptance.conditions
+    verdict = page.acceptance.verdict.value
     rehearsal = ""
     if conditions["rehearsal"]:
         rehearsal = words("acceptance.rehearsal", scale=f"{conditions['scale']:g}")
-    text = environment.get_template("acceptance.html.j2").render(
-        words=words,
-        name=path.parent.name,
-        title=page.own(acceptance.title),
+    return Band(
+        title=name,
         tone=verdict,
         symbol=SYMBOLS[verdict],
-        verdict_word=words(f"verdict.{verdict}"),
-        rehearsal=rehearsal,
+        verdict_word=words(
+            "acceptance.verdict",
+            title=page.own(page.acceptance.title),
+            verdict=words(f"verdict.{verdict}"),
+        ),
         because=_because(page),
         cards=_cards(page),
         facts=_facts(page),
-        sections=_sections(page),
-        style=Markup((_TEMPLATES / "style.css").read_text(encoding="utf-8")),
-        version=__version__,
+        kind="acceptance.kind",
+        notice=rehearsal,
     )
-    path.write_text(text, encoding="utf-8")
-    return path
 
 
 def _because(page: _Page) -> str:
@@ -86,23 +66,23 @@ def _because(page: _Page) -> str:
     return words("acceptance.because", **{name: counts[name] for name in counts})
 
 
-def _cards(page: _Page) -> list[Card]:
+def _cards(page: _Page) -> tuple[Card, ...]:
     counts, words = page.acceptance.counts, page.words
     total = len(page.acceptance.items)
-    return [
+    return tuple(
         Card(
-            words(f"result.{result.value}"),
-            str(counts[result.value]),
-            words("acceptance.of_items", total=total),
-            result.value
+            name=words(f"result.{result.value}"),
+            value=str(counts[result.value]),
+            limit=words("acceptance.of_items", total=total),
+            tone=result.value
             if counts[result.value] and result is not Result.NOT_APPLICABLE
             else "none",
         )
         for result in Result
-    ]
+    )
 
 
-def _facts(page: _Page) -> list[tuple[str, str]]:
+def _facts(page: _Page) -> tuple[tuple[str, str], ...]:
     conditions, words = page.acceptance.conditions, page.words
     found = [
         (words(f"acceptance.fact_{name}"), str(conditions[name]))
@@ -113,7 +93,7 @@ def _facts(page: _Page) -> list[tuple[str, str]]:
     decided = words("page.list_break").join(
         f"{words(f'basis.{basis.value}')} {by[basis.value]}" for basis in Basis
     )
-    return [*found, (words("acceptance.fact_decided"), decided)]
+    return (*found, (words("acceptance.fact_decided"), decided))
 
 
 def _sections(page: _Page) -> list[Section]:

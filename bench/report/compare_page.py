@@ -50,6 +50,7 @@ def _band(words: Words, found: Mapping[str, Any]) -> Band:
             (words("compare.base"), words("compare.runs", n=count(len(found["base"])))),
             (words("compare.new"), words("compare.runs", n=count(len(found["new"])))),
         ),
+        kind="compare.kind",
     )
 
 

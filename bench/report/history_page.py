@@ -126,6 +126,7 @@ def _band(words: Words, name: str, nights: Sequence[Night]) -> Band:
         because=_because(words, last),
         cards=cards(words, last.change),
         facts=tuple((title, fact) for title, fact in facts if fact),
+        kind="history.kind",
     )
 
 

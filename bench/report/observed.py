@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from bench.report.thin import Floats
@@ -95,15 +96,29 @@ def _split(
 
 def _growth(values: Floats) -> Floats:
     """How much a counter has grown since its first value, minding restarts."""
-    steps = np.diff(values, prepend=values[:1])
-    return np.cumsum(np.where(steps < 0, values, steps))
+    return np.cumsum(_added(values, _restarts(values)))
+
+
+def _restarts(counts: Floats) -> npt.NDArray[np.bool_]:
+    """Where a counter fell, and so began anew."""
+    return np.diff(counts, prepend=counts[:1]) < 0
+
+
+def _added(values: Floats, restarts: npt.NDArray[np.bool_]) -> Floats:
+    """What each value has more than the one before; at a restart all of it."""
+    return np.where(restarts, values, np.diff(values, prepend=values[:1]))
 
 
 def _means(sums: pd.DataFrame | None, counts: pd.DataFrame) -> tuple[Floats, Floats]:
-    """Instants and means of what was observed since the scrape before, where anything was."""
+    """Instants and means of what was observed since the scrape before, where anything was.
+
+    Only the count tells of a restart: a sum may fall by an observation below 0.
+    """
     if sums is None or len(sums) != len(counts):
         return np.array([]), np.array([])
-    added = np.diff(_growth(counts["value"].to_numpy(dtype=np.float64)))
-    amount = np.diff(_growth(sums["value"].to_numpy(dtype=np.float64)))
+    counted, summed = (frame["value"].to_numpy(np.float64) for frame in (counts, sums))
+    restarts = _restarts(counted)
+    added = _added(counted, restarts)
+    amount = _added(summed, restarts)
     some = added > 0
-    return counts["at_s"].to_numpy()[1:][some], amount[some] / added[some]
+    return counts["at_s"].to_numpy()[some], amount[some] / added[some]

@@ -99,7 +99,12 @@ def figures_json(sections: list[Section], language: str) -> str:
 
 
 def _scripts(sections: list[Section], language: str, plotlyjs: str) -> tuple[list[Markup], str]:
-    """The page's script elements, and the policy that allows exactly these."""
+    """The page's script elements, and the policy that allows exactly these.
+
+    A page without figures has none.
+    """
+    if not any(isinstance(block, Figure) for section in sections for block in section.blocks):
+        return [], _policy("")
     own = _text("page.js")
     library = figures.plotlyjs()
     sources = [_hash(own)]
@@ -116,16 +121,20 @@ def _scripts(sections: list[Section], language: str, plotlyjs: str) -> tuple[lis
         element = f'<script src="{_PLOTLYJS_FILE}"></script>'
         sources.append("'self' file:")
     quoted = " ".join(s if not s.startswith("sha") else f"'{s}'" for s in sources)
-    policy = (
-        f"default-src 'none'; script-src {quoted}; style-src 'unsafe-inline'; "
-        "img-src data: blob:; base-uri 'none'; form-action 'none'"
-    )
     content = figures_json(sections, language)
     return [
         Markup(f'<script type="application/json" id="figures">{content}</script>'),
         Markup(element),
         Markup(f"<script>{own}</script>"),
-    ], policy
+    ], _policy(f"script-src {quoted}; ")
+
+
+def _policy(scripts: str) -> str:
+    """The content security policy; `scripts` is its part on scripts, empty where there are none."""
+    return (
+        f"default-src 'none'; {scripts}style-src 'unsafe-inline'; "
+        "img-src data: blob:; base-uri 'none'; form-action 'none'"
+    )
 
 
 def _hash(script: str) -> str:

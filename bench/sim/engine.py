@@ -139,7 +139,8 @@ class Engine:
         return given
 
     def _count_admission(self, request: EngineRequest, cached_tokens: int, now_ns: int) -> None:
-        request.scheduled_ns = now_ns
+        # A step that makes up for lost time may begin before a request came that it takes in.
+        request.scheduled_ns = max(now_ns, request.arrival_ns)
         request.cached_tokens = cached_tokens
         if self.config.prefix_caching:
             self.stats.prefix_queries += request.prompt_tokens

@@ -129,11 +129,26 @@ def override(recipe: Recipe, options: Overrides) -> Recipe:
     if "tokenizer_file" in given:
         # Relative to where the command is given, not to the recipe.
         fields["tokenizer_file"] = str(Path(given["tokenizer_file"]).absolute())
+    _check_warmup(fields, given)
     _override_source(fields["source"], given)
     fields["arrivals"] = _overridden_arrivals(fields, given)
     if fields["arrivals"]["kind"] == "closed" and "max_concurrency" not in given:
         fields["max_concurrency"] = None
     return _validated(fields).in_folder(recipe.path_of(""))
+
+
+def _check_warmup(fields: dict[str, Any], given: dict[str, Any]) -> None:
+    """Refuses an option that leaves nothing behind the recipe's own warm-up."""
+    if "warmup_requests" in given:
+        return
+    for name, unit in (("requests", "requests"), ("duration_s", "s")):
+        warm = (fields["warmup"] or {}).get(name)
+        if name in given and warm is not None and warm >= given[name]:
+            raise UsageError(
+                f"{_option(name)} {given[name]:g} leaves nothing to judge: the recipe's warm-up "
+                f"takes the first {warm:g} {unit}",
+                "--warmup 0 takes it away, --warmup N makes it N requests",
+            )
 
 
 def _override_source(source: dict[str, Any], given: dict[str, Any]) -> None:

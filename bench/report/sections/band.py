@@ -45,12 +45,12 @@ _ORDER = {"fail": 0, "undecided": 1, "pass": 2, "not_applicable": 3}
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """One number: what it is, its value, its limit with the result, its interval."""
+    """One number: what it is, its value, its limit with the result, its interval if it has one."""
 
     name: str
     value: str
     limit: str
-    interval: str
+    interval: str = ""
     tone: str = "none"
     symbol: str = ""
     note: str = ""
@@ -58,6 +58,12 @@ class Card:
 
 @dataclass(frozen=True, slots=True)
 class Band:
+    """The top of a page: whose it is, its verdict and why, cards, facts.
+
+    `kind` is the key of the word that says what kind of page it is; `notice` stands before the
+    reason where the verdict has to be read with a reservation.
+    """
+
     title: str
     tone: str
     symbol: str
@@ -65,6 +71,8 @@ class Band:
     because: str
     cards: tuple[Card, ...]
     facts: tuple[tuple[str, str], ...]
+    kind: str = "page.kind"
+    notice: str = ""
 
 
 def band(evidence: Evidence) -> Band:

@@ -57,6 +57,16 @@ def test_histograms_are_means_between_scrapes() -> None:
     assert line.values.tolist() == [2.0, 1.0]
 
 
+def test_only_the_count_of_a_histogram_tells_of_a_restart() -> None:
+    """A sum that falls is an observation below 0; with a count that falls both began anew."""
+    name = "vllm:request_queue_time_seconds"
+    sums, counts = (4.0, 3.5, 1.0), (2.0, 3.0, 2.0)
+    rows = [(float(at), f"{name}_sum", {}, value) for at, value in enumerate(sums)]
+    rows += [(float(at), f"{name}_count", {}, value) for at, value in enumerate(counts)]
+    (line,) = observe(scrapes(*rows))["queue_s"]
+    assert line.values.tolist() == [-0.5, 0.5]
+
+
 def test_a_run_without_scrapes_has_no_series() -> None:
     """Nothing scraped is nothing, not zeros."""
     assert observe(scrapes()) == {}

@@ -41,6 +41,7 @@ SHARED = {
     "compare.p",
     "diagnosis.condition",
     "acceptance.attested_by",
+    "acceptance.verdict",
 }
 # Groups whose names come from tables of other rooms, or from plotly.
 OUTSIDE = (

@@ -65,6 +65,14 @@ def test_decodes_come_before_new_prefill() -> None:
     assert step.emitted == [running]
 
 
+def test_no_request_is_taken_in_before_it_came() -> None:
+    """A step that begins before an arrival, to make up for lost time, gives a wait of 0."""
+    subject, late = engine(), request("a", 4, 1)
+    subject.submit(late, 3 * MS)
+    subject.step(2 * MS)
+    assert late.queue_s == 0
+
+
 def test_seats_bound_the_batch_and_the_queue_is_timed() -> None:
     """With one seat the second request waits for the first to end, and says for how long."""
     first, second = request("a", 4, 3), request("b", 4, 1, first=500)

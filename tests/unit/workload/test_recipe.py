@@ -52,7 +52,10 @@ def load(tmp_path: Path, text: str) -> Recipe:
         (("poisson", "poison"), "r.yaml:7: arrivals.kind: expected one of"),
         (("requests: 50", "warmup: {requests: 5}"), "needs requests or duration_s"),
         (("kind: poisson, rate_rps: 2", "kind: recorded"), "needs a source of kind trace"),
-        (("requests: 50", "requests: 50\nwarmup: {requests: 50}"), "leaves none of requests 50"),
+        (
+            ("requests: 50", "requests: 50\nwarmup: {requests: 50}"),
+            "r.yaml:1: warmup.requests 50 lea",
+        ),
         (("requests: 50", "duration_s: 5\nwarmup: {duration_s: 9}"), "leaves none of 5 s"),
         (("requests: 50", "requests: 50\nwarmup: {}"), "r.yaml:9: warmup: give either requests"),
         (("requests: 50", "requests: 50\nprompt_length: token_ids"), "needs endpoint completions"),

@@ -171,3 +171,17 @@ def test_the_warm_up_can_be_changed_and_taken_away() -> None:
     assert fewer.warmup is not None
     assert fewer.warmup.requests == 4
     assert override(recipe, Overrides(requests=20, warmup_requests=0)).warmup is None
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "says"),
+    [
+        ("chat", Overrides(duration_s=30), "--duration 30 leaves nothing to judge"),
+        ("closed-64", Overrides(requests=20), "--requests 20 leaves nothing to judge"),
+    ],
+)
+def test_an_extent_within_the_warm_up_is_refused(name: str, options: Overrides, says: str) -> None:
+    """What the option leaves nothing of is named, and how to take the warm-up away."""
+    with pytest.raises(UsageError, match=says) as caught:
+        override(resolve_recipe(name), options)
+    assert "--warmup 0" in caught.value.hint
