@@ -40,7 +40,8 @@ MAY_IMPORT = {
     "live": FOUNDATION | {"conduct"},
     "selftest": FOUNDATION | {"workload", "load", "sim", "record", "judge", "conduct"},
     "nightly": FOUNDATION | {"record", "judge", "report", "conduct"},
-    "accept": FOUNDATION | {"workload", "load", "servers", "record", "judge", "conduct"},
+    "sweep": FOUNDATION | {"workload", "record", "judge", "conduct"},
+    "accept": FOUNDATION | {"workload", "load", "servers", "record", "judge", "conduct", "sweep"},
 }
 """Which rooms a room may import besides itself; docs/architecture.md has the same table."""
 

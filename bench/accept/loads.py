@@ -10,8 +10,8 @@ from typing import Any
 
 from bench.accept.beside import Alerts, Health, Poller, health_url, tls_of
 from bench.accept.hooks import Outage
+from bench.accept.points import as_record, points_of
 from bench.accept.scenario import recipe_of, runs_of
-from bench.accept.search import Point, bracket, next_rate
 from bench.accept.settings import Settings, Side
 from bench.conduct.preflight import Ready
 from bench.conduct.run import Order, Watch, conduct
@@ -20,11 +20,14 @@ from bench.errors import ConfigError, NotValidError, TargetError
 from bench.judge.checklist import PEAK, Checklist, Scenario
 from bench.judge.judgement import judge
 from bench.judge.profile import Profile, load_profile
+from bench.judge.sweep import bracket, step_of
 from bench.model import Target, Timeouts
 from bench.record.frame import open_run
 from bench.record.plan_folder import PlanFolder
 from bench.servers.findings import ProbeResult
 from bench.servers.scrape import ScrapeTarget
+from bench.sweep.search import next_rate
+from bench.sweep.steps import ATTEMPTS
 from bench.workload.recipe import Recipe, request_fields, request_headers
 
 DEFAULT_START_RPS = 1.0
@@ -132,8 +135,7 @@ class Loader:
         most = runs_of(scenario, self.load.scale)
         points = record["observed"].setdefault("points", [])
         while True:
-            known = [Point(p["rate_rps"], p["held"]) for p in points]
-            rate = next_rate(known, start_rps, settings.tolerance_fraction, most)
+            rate = next_rate(points_of(points), start_rps, settings.tolerance_fraction, most)
             if rate is None:
                 return
             points.append(self._valid_point(rate, name, scenario, record))
@@ -147,7 +149,7 @@ class Loader:
         Raises NotValidError.
         """
         recipe = self._recipe(name, scenario, rate_rps)
-        for _ in range(2):
+        for _ in range(ATTEMPTS):
             point = self._point(rate_rps, self._run(recipe, name, record), name)
             if not point["broken"]:
                 return point
@@ -164,20 +166,9 @@ class Loader:
                 "name another profile in acceptance.yaml, or with -p",
             )
         judged = judge(open_run(run), profile)
-        metrics, wanted = judged.summary["metrics"], profile.good.attainment
-        good = metrics["goodput_fraction"]
-        value = good["value"] or 0.0
         judged.write(run)
-        return {
-            "rate_rps": rate_rps,
-            "held": value >= wanted,
-            "broken": [reason["rule"] for reason in judged.verdict["reasons"]],
-            "attainment": value,
-            "low": good["low"] or 0.0,
-            "high": good["high"] or 0.0,
-            "wanted": wanted,
-            "request_rps": metrics["request_rps"]["value"],
-        }
+        step = step_of(rate_rps, self.load.folder.link(run), judged)
+        return as_record(step, profile.good.attainment)
 
     def _pair(self, name: str, scenario: Scenario, record: Record) -> None:
         pair = self.load.settings.pairs.get(name)
@@ -248,8 +239,7 @@ class Loader:
 
     def _peak(self) -> float:
         record = self.load.folder.records().get(f"scenario:{PEAK}", {})
-        points = (record.get("observed") or {}).get("points", ())
-        low, _ = bracket([Point(p["rate_rps"], p["held"]) for p in points])
+        low, _ = bracket(points_of((record.get("observed") or {}).get("points", ())))
         if low is None:
             raise NotPossible("peak")
         return low

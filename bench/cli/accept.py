@@ -192,7 +192,7 @@ def run(checklist: str, url: str, as_json: bool, lang: str, **options: Any) -> N
     from bench.accept.acceptance import conclude, describe
     from bench.accept.campaign import Means, conduct_plan
     from bench.accept.evidence import read_evidence
-    from bench.cli.run import transport_of, worker_count
+    from bench.cli.order import transport_of, worker_count
 
     settings = _settings(options)
     described = describe(checklist, settings, options["scale"])

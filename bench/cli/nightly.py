@@ -198,7 +198,7 @@ def _order(config: Nightly, profile: Profile | None) -> Order:
     """The run that every round repeats."""
     import os
 
-    from bench.cli.run import transport_of, with_recipe
+    from bench.cli.order import transport_of, with_recipe
     from bench.cli.target import make_target
     from bench.conduct.run import Order
     from bench.workload.recipe import request_fields, request_headers

@@ -17,6 +17,18 @@ if TYPE_CHECKING:
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 _OPTIONS = (
+    click.option("--family", metavar="NAME", help="Take the server as this family."),
+    click.option(
+        "--metrics-url", metavar="URL", help="Where /metrics is, when not on the server's port."
+    ),
+    click.option(
+        "--scrape-interval",
+        type=float,
+        default=1.0,
+        show_default=True,
+        metavar="S",
+        help="Seconds between two scrapes.",
+    ),
     click.option(
         "--scrape",
         "scrapes",

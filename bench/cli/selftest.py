@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from bench.cli.run import worker_count
+from bench.cli.order import worker_count
 
 DEFAULT_STREAMS = 200
 

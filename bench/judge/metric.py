@@ -76,6 +76,9 @@ class Absence(StrEnum):
     NO_BURST = "no_burst"
     ONE_REPLICA = "one_replica"
     NO_INTERVALS = "no_intervals"
+    CLOSED_LOOP = "closed_loop"
+    NONE_HELD = "none_held"
+    NO_VALID_RUNS = "no_valid_runs"
 
 
 ABSENT: Mapping[Absence, Text] = {
@@ -92,6 +95,11 @@ ABSENT: Mapping[Absence, Text] = {
     Absence.NO_BURST: Text("负载中没有突发阶段", "the load has no burst"),
     Absence.ONE_REPLICA: Text("只见到一个副本", "only one replica was seen"),
     Absence.NO_INTERVALS: Text("窗口太短，无法分段", "the window is too short to divide"),
+    Absence.CLOSED_LOOP: Text(
+        "闭环按并发发送，没有计划速率", "a closed loop has slots and no offered rate"
+    ),
+    Absence.NONE_HELD: Text("没有任何速率达到要求的达标率", "no rate held the attainment"),
+    Absence.NO_VALID_RUNS: Text("没有有效的运行", "no valid run has a value"),
 }
 
 NOT_APPLICABLE = frozenset(

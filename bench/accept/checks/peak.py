@@ -2,33 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+import math
 
 from pydantic import Field
 
 from bench.accept.checks.check import MEASURED, Asked, Check, OnScenario
 from bench.accept.missing import missing
-from bench.accept.search import Point, bracket
+from bench.accept.points import points_of
 from bench.judge.checklist_result import Finding
 from bench.judge.metric import Text
+from bench.judge.sweep import bracket, highest_held
 from bench.judge.verdict import Result
 
 
-def points_of(observed: Mapping[str, Any]) -> list[Point]:
-    """The points of a search as its record holds them."""
-    return [Point(p["rate_rps"], p["held"]) for p in observed["points"]]
-
-
 def peak_found(asked: Asked, wanted: OnScenario) -> Finding:
-    """The highest rate that held, with the lowest that did not as its upper end."""
+    """`max_goodput_rps`: the highest rate that held, with its interval."""
     record = asked.facts.record(f"scenario:{wanted.scenario}")
-    low, high = bracket(points_of(record["observed"]))
+    points = record["observed"]["points"]
+    held, lost = bracket(points_of(points))
     runs = tuple(record["runs"])
-    if low is None:
+    if held is None:
         raise missing("too_short", why="no rate held the attainment")
-    closed = high is not None
-    best = next(p for p in record["observed"]["points"] if p["rate_rps"] == low)
+    closed = lost is not None
+    found = highest_held(points_of(points))
+    best = next(p for p in points if p["rate_rps"] == held)
     attained = f"{best['attainment']:.1%} [{best['low']:.1%}, {best['high']:.1%}]"
     text = Text(
         f"{len(runs)} 次运行；该速率下达标率 {attained}，要求 {best['wanted']:.0%}。"
@@ -37,9 +34,8 @@ def peak_found(asked: Asked, wanted: OnScenario) -> Finding:
         + ("" if closed else " The end was not reached: allow more runs."),
     )
     result = Result.PASS if closed else Result.UNDECIDED
-    upper = high if closed else float("inf")
-    return asked.finding(result, text, value=low, low=low, high=upper, unit="1/s",
-                         n=len(runs), links=runs)  # fmt: skip
+    return asked.finding(result, text, value=held, low=None if math.isnan(found.low) else found.low,
+                         high=found.high, unit="1/s", n=len(runs), links=runs)  # fmt: skip
 
 
 class ForecastParameters(OnScenario):

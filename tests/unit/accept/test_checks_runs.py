@@ -105,9 +105,12 @@ def test_change_needs_every_round(ask: Ask, synthetic_run: Make) -> None:
 
 
 def points(*pairs: tuple[float, bool]) -> dict[str, Any]:
+    """Rates that are shown to hold 90 %, or not to."""
+    shares = {True: (0.95, 0.9, 0.99), False: (0.5, 0.4, 0.6)}
+    names = ("attainment", "low", "high")
     return {
         "points": [
-            {"rate_rps": r, "held": h, "attainment": 0.95, "low": 0.9, "high": 0.99, "wanted": 0.9}
+            {"rate_rps": r, "held": h, "wanted": 0.9, **dict(zip(names, shares[h], strict=True))}
             for r, h in pairs
         ]
     }

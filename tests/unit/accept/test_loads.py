@@ -120,7 +120,9 @@ def test_a_share_of_the_peak(loader: Make) -> None:
         made.make("loaded", record())
     assert lacking.value.code == "peak"
     peak = record("scenario:peak")
-    peak["observed"] = {"points": [{"rate_rps": 10.0, "held": True}]}
+    peak["observed"] = {
+        "points": [{"rate_rps": 10.0, "attainment": 1.0, "low": 0.99, "high": 1.0, "wanted": 0.9}]
+    }
     made.load.folder.keep(peak)
     made.make("loaded", record())
     arrivals = orders[-1].recipe.arrivals

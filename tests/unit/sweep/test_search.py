@@ -8,7 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.accept.search import Point, bracket, next_rate
+from bench.judge.sweep import Point, bracket
+from bench.sweep.search import next_rate
+
+
+def at(rate_rps: float, held: bool) -> Point:
+    """A rate that all requests were good at, or none."""
+    share = float(held)
+    return Point(rate_rps, share, share, share, 0.9)
 
 
 def test_it_begins_at_the_start() -> None:
@@ -19,10 +26,10 @@ def test_it_begins_at_the_start() -> None:
 @pytest.mark.parametrize(
     ("points", "expected"),
     [
-        ([Point(4, True)], 8),
-        ([Point(4, False)], 2),
-        ([Point(4, True), Point(8, False)], math.sqrt(32)),
-        ([Point(4, True), Point(4.2, False)], None),
+        ([at(4, True)], 8),
+        ([at(4, False)], 2),
+        ([at(4, True), at(8, False)], math.sqrt(32)),
+        ([at(4, True), at(4.2, False)], None),
     ],
 )
 def test_it_doubles_halves_bisects_and_ends(points: list[Point], expected: float | None) -> None:
@@ -32,17 +39,17 @@ def test_it_doubles_halves_bisects_and_ends(points: list[Point], expected: float
 
 def test_it_ends_when_its_runs_are_used_up() -> None:
     """Even with the bracket still open."""
-    assert next_rate([Point(2**k, True) for k in range(5)], 1.0, 0.1, 5) is None
+    assert next_rate([at(2**k, True) for k in range(5)], 1.0, 0.1, 5) is None
 
 
 def test_a_server_that_holds_nothing_ends_the_search() -> None:
     """It gives up far below the start."""
-    assert next_rate([Point(1 / 64, False)], 1.0, 0.1, 99) is None
+    assert next_rate([at(1 / 64, False)], 1.0, 0.1, 99) is None
 
 
 def test_a_rate_above_one_that_was_lost_is_not_the_peak() -> None:
     """Luck at a high rate does not count once a lower one was lost."""
-    assert bracket([Point(4, True), Point(8, False), Point(9, True)]) == (4, 8)
+    assert bracket([at(4, True), at(8, False), at(9, True)]) == (4, 8)
 
 
 @given(st.floats(0.1, 1000), st.floats(0.1, 50))
@@ -50,7 +57,7 @@ def test_it_finds_the_peak_of_a_server_with_a_sharp_one(peak: float, start: floa
     """Within the tolerance, from any start, in at most 40 runs."""
     points: list[Point] = []
     while (rate := next_rate(points, start, 0.1, 40)) is not None:
-        points.append(Point(rate, rate <= peak))
+        points.append(at(rate, rate <= peak))
     low, high = bracket(points)
     if low is None:  # the peak lies under a 64th of the start
         assert peak < start / 32
