@@ -139,7 +139,7 @@ def test_every_folder_reads_back(kills: list[Killed]) -> None:
 
 def test_at_most_a_second_is_lost(kills: list[Killed], truth: dict[str, int]) -> None:
     """No answer that had ended a second before the kill is missing, as the server knows them."""
-    lost_s = {victim: 0.0 for victim in VICTIMS}
+    lost_s = dict.fromkeys(VICTIMS, 0.0)
     for each in kills:
         lost_s[each.victim] = max(lost_s[each.victim], *each.lost(truth), 0.0)
     assert max(lost_s.values()) <= LOST_S, lost_s

@@ -84,6 +84,45 @@ def test_bytes_that_are_not_http(
     assert trial.one.error_class == "malformed_http"
 
 
+def response(content_type: str, body: bytes, *headers: str) -> bytes:
+    """A whole answer of status 200."""
+    head = ["HTTP/1.1 200 OK", f"Content-Type: {content_type}", *headers]
+    return "\r\n".join([*head, f"Content-Length: {len(body)}", "", ""]).encode() + body
+
+
+@pytest.mark.parametrize("name", ["gzip", "br"])
+def test_a_body_that_is_not_what_its_encoding_says(
+    replayed: Replayed, serving: Any, transport: str, name: str
+) -> None:
+    """Plain bytes under gzip, and an encoding that was never asked for."""
+
+    def script(peer: Any) -> None:
+        while True:
+            peer.read_request()
+            peer.send(response("text/event-stream", b"data: {}\n\n", f"Content-Encoding: {name}"))
+
+    with serving(script) as server:
+        trial = replayed(transport, server.url, 2)
+    assert trial.classes == ["bad_encoding"] * 2
+
+
+@pytest.mark.parametrize("kind", ["text/html", "application/json"])
+def test_a_page_where_an_answer_should_be(
+    replayed: Replayed, serving: Any, transport: str, kind: str
+) -> None:
+    """A portal or a proxy answers 200 with its own page; the page's text is kept."""
+
+    def script(peer: Any) -> None:
+        while True:
+            peer.read_request()
+            peer.send(response(kind, b"<html><h1>Welcome</h1></html>"))
+
+    with serving(script) as server:
+        trial = replayed(transport, server.url, 2)
+    assert trial.classes == ["not_json"] * 2
+    assert "Welcome" in trial.exchanges[0].error_text
+
+
 def test_bytes_behind_a_whole_answer(
     replayed: Replayed, serving: Any, sound: bytes, transport: str
 ) -> None:

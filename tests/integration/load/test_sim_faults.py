@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bench.model import Exchange, Outcome, Timeouts, TokenMethod
+from bench.sim.faults import KINDS
 from bench.sim.process import SimProcess
 
 Replayed = Callable[..., Any]
@@ -176,3 +179,13 @@ def test_completions_have_no_role(replayed: Replayed, sim: SimProcess, transport
     trial = replayed(transport, sim.url, endpoint="completions", text=[1, 2, 3])
     assert (trial.one.role_ns, trial.one.output_tokens) == (None, 6)
     assert trial.one.prompt_tokens == 3
+
+
+def test_the_document_has_each_fault_and_what_becomes_of_it() -> None:
+    """docs/errors.md tells what the tests above hold, of every kind that the simulator knows."""
+    document = (Path(__file__).parents[3] / "docs" / "errors.md").read_text(encoding="utf-8")
+    section = document.partition("## Faults of the simulated server")[2].partition("\n## ")[0]
+    told = dict(re.findall(r"^\| `([^`]+)` \| `([^`]+)` \|$", section, re.MULTILINE))
+    oddities = {fault: "ok" for fault, _, _ in ODDITIES if fault}
+    assert told == {**dict(FAILURES), **oddities, "silent_close": "ok"}
+    assert set(KINDS) - {fault.partition(":")[0] for fault in told} == {"refuse"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -47,3 +48,63 @@ def test_names_are_words_of_the_report() -> None:
     assert all(re.fullmatch(r"[a-z_]+", name) for name in ERROR_CLASSES)
     timeouts = {name for name in ERROR_CLASSES if name.endswith("timeout")}
     assert timeouts == {"connect_timeout", "first_byte_timeout", "idle_timeout", "total_timeout"}
+
+
+# -- docs/errors.md ----------------------------------------------------------------------------
+
+ROOT = Path(__file__).parents[3]
+SECTIONS = (ROOT / "docs" / "errors.md").read_text(encoding="utf-8").split("\n## ")[1:]
+CLASSES, SIMULATED, OTHERS = (
+    [
+        [cell.strip() for cell in line.strip("| ").split(" | ")]
+        for line in section.splitlines()
+        if line.startswith("|")
+    ][2:]
+    for section in SECTIONS
+)
+"""The rows of the three tables."""
+
+
+def names(cell: str) -> list[str]:
+    return re.findall(r"`([^`]+)`", cell)
+
+
+@cache
+def sources(path: Path) -> dict[str, str]:
+    """The source of each test of a file, with its decorators."""
+    text = path.read_text(encoding="utf-8")
+    lines = text.splitlines()
+    return {
+        node.name: "\n".join(
+            lines[
+                min([node.lineno, *(d.lineno for d in node.decorator_list)]) - 1 : node.end_lineno
+            ]
+        )
+        for node in ast.parse(text).body
+        if isinstance(node, ast.FunctionDef)
+    }
+
+
+def test_the_document_has_the_table_of_classes() -> None:
+    """Each class once, in the order and the words of the source."""
+    told = {name: meaning for cell, meaning in CLASSES for name in names(cell)}
+    statuses = told.pop("http_<status>")
+    assert "Retry-After" in statuses
+    assert list(told.items()) == list(ERROR_CLASSES.items())
+
+
+def test_every_class_comes_of_a_fault() -> None:
+    """No class of the document is without a fault that leads to it."""
+    outcomes = {name for row in [*SIMULATED, *OTHERS] for name in names(row[1])}
+    assert set(ERROR_CLASSES) - outcomes == set()
+    assert all(name == "ok" or is_error_class(name) for name in outcomes)
+
+
+@pytest.mark.parametrize("row", OTHERS, ids=lambda row: row[0])
+def test_a_fault_has_the_test_that_the_document_names(row: list[str]) -> None:
+    """The test is there and speaks of every class of its row."""
+    _, outcome, test = row
+    path, _, name = names(test)[0].partition("::")
+    source = sources(ROOT / "tests" / path)[name]
+    wanted = [each for each in names(outcome) if each != "ok"]
+    assert [each for each in wanted if f'"{each}"' not in source] == []
