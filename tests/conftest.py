@@ -59,8 +59,8 @@ def received() -> Callable[..., Exchange]:
             flight.last_read_ns, flight.last_low_ns = number * READ_NS, number * READ_NS - 1
             for piece in [read] if isinstance(read, bytes) else read:
                 flight.on_body(piece)
-            if flight.pieces:
-                flight.take(flight.last_read_ns, flight.last_low_ns)
+            if flight.body.pieces:
+                flight.body.mark(flight.last_read_ns, flight.last_low_ns)
             if decode_each:
                 flight.decode()
         return conclude(flight)

@@ -6,9 +6,10 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from statistics import fmean
 
+from bench.load.body import printable
 from bench.load.dialects.account import TokenAccount
 from bench.load.dialects.answer import Answer
-from bench.load.flight import Flight, printable
+from bench.load.flight import Flight
 from bench.load.sse import StrayText
 from bench.model import Exchange, Outcome
 
@@ -122,7 +123,7 @@ def _exchange(flight: Flight, account: TokenAccount) -> Exchange:
         uncertain_first=uncertain,
         events=answer.events,
         reads=flight.reads,
-        body_bytes=flight.body_bytes,
+        body_bytes=flight.body.size_bytes,
         request_bytes=len(flight.request),
         rtt_s=None if flight.rtt_ns is None else flight.rtt_ns / 1e9,
         retransmits=flight.retransmits,

@@ -37,12 +37,12 @@ class Connection:
         "_tls_out",
         "_wants_write",
         "connected",
+        "encrypted",
         "fd",
         "flight",
         "idle_since_ns",
         "open",
         "opened_ns",
-        "parser",
         "recvmsg_into",
         "served",
         "sock",
@@ -69,9 +69,9 @@ class Connection:
         self.idle_since_ns = now_ns
         self.served = 0
         self.flight: Flight | None = None
-        self.parser: httptools.HttpResponseParser | None = None
         self._out = _NOTHING
         self._retransmits = 0
+        self.encrypted = context is not None
         self._tls: ssl.SSLObject | None = None
         if context is not None:
             self._tls_in, self._tls_out = ssl.MemoryBIO(), ssl.MemoryBIO()
@@ -85,10 +85,6 @@ class Connection:
             sock.close()
             raise OSError(code, os.strerror(code))
         epoll.register(self.fd, _READ_WRITE)
-
-    @property
-    def encrypted(self) -> bool:
-        return self._tls is not None
 
     @property
     def sending(self) -> bool:
@@ -126,7 +122,7 @@ class Connection:
         if ciphertext:
             self._out = memoryview(bytes(self._out) + ciphertext)
 
-    def decrypt(self, ciphertext: memoryview) -> bytes:
+    def decrypt(self, ciphertext: bytes) -> bytes:
         """Plain bytes of what arrived; also takes the handshake on.  Raises ssl.SSLError."""
         assert self._tls is not None
         self._tls_in.write(ciphertext)
@@ -150,7 +146,7 @@ class Connection:
     def start(self, flight: Flight) -> None:
         """Sends the flight's request, or what the kernel takes of it.  Raises OSError."""
         self.flight = flight
-        self.parser = httptools.HttpResponseParser(flight)
+        flight.parser = httptools.HttpResponseParser(flight)
         flight.connection_requests = self.served
         if self._tls is None:
             self._out = memoryview(flight.request)
@@ -180,7 +176,9 @@ class Connection:
         self._out = _NOTHING
         self._want_write(False)
         flight = self.flight
-        if before_ns and self.parser is not None and flight is not None and flight.sent_ns is None:
+        if not before_ns or flight is None or flight.parser is None:
+            return  # that was the handshake's
+        if flight.sent_ns is None:
             flight.sent_ns = before_ns
 
     def _want_write(self, wanted: bool) -> None:

@@ -59,7 +59,7 @@ class Pool:
         self._context = context
         self._spare = spare
         self._idle: list[Connection] = []
-        self._closed: list[Connection] = []
+        self.dropped: list[Connection] = []
 
     @property
     def idle(self) -> int:
@@ -101,11 +101,11 @@ class Pool:
         if connection in self._idle:
             self._idle.remove(connection)
         self.epoll.unregister(connection.fd)
-        self._closed.append(connection)
+        self.dropped.append(connection)
 
     def close_dropped(self) -> None:
-        while self._closed:
-            self._closed.pop().sock.close()
+        while self.dropped:
+            self.dropped.pop().sock.close()
 
     def sweep(self, now_ns: int, connect_s: float, *, refill: bool) -> None:
         """Drops what has been idle, or connecting, for too long; opens one spare connection."""

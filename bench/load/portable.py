@@ -225,8 +225,7 @@ class Portable:
                 flight.reads += 1
                 flight.last_read_ns, flight.last_low_ns = now_ns, low_ns
                 flight.on_body(piece)
-                flight.pending_bytes += len(piece)
-                flight.take(now_ns, low_ns)
+                flight.body.mark(now_ns, low_ns)
                 flight.decode()
                 low_ns = now_ns
 

@@ -65,6 +65,7 @@ class Replay:
         self._order = 0
         self._unrendered: deque[Conversation] = deque()
         self._ready: deque[Conversation] = deque()
+        self._ready_wanted = min(pace.concurrency or 0, LOOKAHEAD_FLIGHTS)
         self._upcoming: Session | None = None
         self._exhausted = False
         self._stop_ns: int | None = None
@@ -165,7 +166,7 @@ class Replay:
             if conversation.awaits_render:
                 self._render_next(conversation)
                 return True
-        if self._pace.concurrency is not None and len(self._ready) < self._ready_wanted:
+        if len(self._ready) < self._ready_wanted:
             self._fill_ready(1)
             return bool(self._unrendered)
         return False
@@ -209,6 +210,7 @@ class Replay:
         session = next(self._sessions, None)
         if session is None:
             self._exhausted = True
+            self._ready_wanted = 0
         return session
 
     def _pull(self, now_ns: int) -> None:
@@ -230,10 +232,6 @@ class Replay:
             self._first_turns_waiting += 1
             self._to_render(conversation)
             self._push(due_ns, conversation)
-
-    @property
-    def _ready_wanted(self) -> int:
-        return 0 if self._exhausted else min(self._pace.concurrency or 0, LOOKAHEAD_FLIGHTS)
 
     def _fill_ready(self, most: int = LOOKAHEAD_FLIGHTS) -> None:
         """Closed loop: keeps sessions rendered for the slots that fall free next."""

@@ -21,7 +21,7 @@ from bench.load.pool import Pool
 from bench.load.replay import Replay
 from bench.model import Timeouts
 
-CLOCK_NS = 1_000_000
+CLOCK_NS = 5_000_000
 CALM_SOCKETS = 16
 """With more sockets ready at once than this, decoding waits until they are read."""
 
@@ -29,12 +29,14 @@ _RECEIVE_BYTES = 262_144
 _STAMP = struct.Struct("qq")
 _DECODE_EVERY_BYTES = 262_144
 _MAX_EVENTS = 512
+_WRITABLE = select.EPOLLOUT
 
 
 class Traffic:
     """Moves flights over a pool's connections.
 
-    `done` are the flights that have ended and are not recorded yet.  `timer` is in the pool's epoll
+    `done` are the flights that have ended and are not recorded yet.  `polled_ns` is when the last
+    pass learnt what was ready.  `timer` is in the pool's epoll
     set too; it only ends a wait.
     """
 
@@ -46,7 +48,8 @@ class Traffic:
         self._replay = replay
         self._clock = ClockPair()
         self._buffer = memoryview(bytearray(_RECEIVE_BYTES))
-        self._low_ns = time.monotonic_ns()
+        self._buffers = (self._buffer,)
+        self._low_ns = self.polled_ns = time.monotonic_ns()
         self._next_clock_ns = 0
         self._calm = True
 
@@ -55,9 +58,10 @@ class Traffic:
     def read_ready(self, wait_s: float) -> int:
         """One pass over the ready sockets; returns how many there were."""
         pool = self._pool
-        pool.close_dropped()
+        if pool.dropped:
+            pool.close_dropped()
         ready = pool.epoll.poll(wait_s, _MAX_EVENTS)
-        polled_ns = time.monotonic_ns()
+        self.polled_ns = polled_ns = time.monotonic_ns()
         if polled_ns >= self._next_clock_ns:
             self._next_clock_ns = polled_ns + CLOCK_NS
             if self._clock.refresh():
@@ -71,12 +75,12 @@ class Traffic:
                     self._timer.clear()
                 continue
             try:
-                if events & select.EPOLLOUT and not connection.open:
-                    self._on_writable(connection)
-                elif events & select.EPOLLOUT:
+                if not events & _WRITABLE:
+                    self._on_readable(connection)
+                elif connection.open:
                     self._on_both(connection, events)
                 else:
-                    self._on_readable(connection)
+                    self._on_writable(connection)
             except (OSError, ssl.SSLError) as error:
                 self._broken(connection, error)
         if len(ready) < _MAX_EVENTS:
@@ -85,14 +89,14 @@ class Traffic:
 
     def _on_both(self, connection: Connection, events: int) -> None:
         """Reads first: a server that answers before it has read a request may close behind it."""
-        if events & ~select.EPOLLOUT:
+        if events & ~_WRITABLE:
             self._on_readable(connection)
         if connection.fd in self._pool.connections:
             self._on_writable(connection)
 
     def _on_readable(self, connection: Connection) -> None:
         try:
-            size, ancillary, _, _ = connection.recvmsg_into((self._buffer,), 64)
+            size, ancillary, _, _ = connection.recvmsg_into(self._buffers, 64)
         except BlockingIOError:
             return
         if not size:
@@ -103,49 +107,42 @@ class Traffic:
             at_ns = seconds * 1_000_000_000 + nanoseconds - self._clock.offset_ns
         else:
             at_ns = time.monotonic_ns()
-        received: memoryview | bytes = self._buffer[:size]
-        if connection.encrypted and not (received := self._decrypted(connection, size)):
+        received = self._buffer[:size].tobytes()
+        if connection.encrypted and not (received := self._decrypted(connection, received)):
             return
-        if connection.flight is None:
+        flight = connection.flight
+        if flight is None:
             self._pool.drop(connection)  # bytes that no one asked for
+            return
+        regular_end = flight.regular_end
+        if regular_end and received.endswith(regular_end):
+            if not flight.postpone(received, at_ns, self._low_ns):
+                self._take(connection, flight, b"", at_ns)
         else:
-            self._take(connection, connection.flight, received, at_ns)
+            self._take(connection, flight, received, at_ns)
 
-    def _decrypted(self, connection: Connection, size: int) -> bytes:
+    def _decrypted(self, connection: Connection, received: bytes) -> bytes:
         opening = not connection.open
-        received = connection.decrypt(self._buffer[:size])
+        plain = connection.decrypt(received)
         if opening and connection.open:
             self._opened(connection)
-        return received
+        return plain
 
-    def _take(
-        self, connection: Connection, flight: Flight, received: memoryview | bytes, at_ns: int
-    ) -> None:
-        """Gives one read's bytes to the HTTP parser and its body bytes to the flight."""
-        parser = connection.parser
-        assert parser is not None
-        flight.reads += 1
-        flight.last_read_ns = at_ns
-        flight.last_low_ns = self._low_ns
-        if flight.first_byte_ns is None:
-            flight.first_byte_ns = at_ns
+    def _take(self, connection: Connection, flight: Flight, received: bytes, at_ns: int) -> None:
+        """Gives one read, or only what was postponed, to the flight; ends it if that was all."""
         try:
-            parser.feed_data(received)
+            if received:
+                flight.receive(received, at_ns, self._low_ns)
+            else:
+                flight.parse()
         except httptools.HttpParserError as error:
             flight.fail("malformed_http", str(error))
             self._finish(connection, flight, at_ns, reusable=False)
             return
-        if flight.headers_ns is None and flight.head_complete:
-            flight.headers_ns = at_ns
-            flight.status = parser.get_status_code()
-        if flight.pieces:
-            flight.take(at_ns, self._low_ns)
-            if flight.pieces:
-                flight.pending_bytes += len(received)
-                if self._calm and not flight.complete:
-                    flight.decode()
         if flight.complete and (flight.status or 0) >= 200:
             self._finish(connection, flight, at_ns, reusable=True)
+        elif self._calm:
+            flight.decode()
 
     # -- flights ---------------------------------------------------------------------------
 
@@ -192,10 +189,10 @@ class Traffic:
         self, connection: Connection, flight: Flight, at_ns: int, *, reusable: bool
     ) -> None:
         connection.take_tcp_figures(flight)
-        parser = connection.parser
+        parser = flight.parser
         # the parser's own should_keep_alive() would be about the next message by now
         persistent = parser is not None and parser.get_http_version() == "1.1"
-        connection.flight = connection.parser = None
+        connection.flight = None
         connection.served += 1
         if reusable and persistent and flight.persistent and not connection.sending:
             self._pool.give_back(connection, at_ns)
@@ -204,6 +201,7 @@ class Traffic:
         self._settle(flight, at_ns)
 
     def _settle(self, flight: Flight, at_ns: int) -> None:
+        flight.hang_up()
         flight.done_ns = at_ns
         self.done.append(flight)
         self._replay.ended(flight)
@@ -247,7 +245,7 @@ class Traffic:
         if overdue is not None:
             self._give_up(connection, flight, *overdue, now_ns)
             return
-        if flight.pending_bytes > _DECODE_EVERY_BYTES:
+        if flight.body.pending_bytes > _DECODE_EVERY_BYTES:
             flight.decode()
         if (why := flight.runs_on) is not None:
             self._give_up(connection, flight, "runs_on", why, now_ns)

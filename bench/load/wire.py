@@ -22,11 +22,12 @@ from bench.tls import tls_context
 
 SLICE_NS = 300_000
 TURN_NS = 5_000_000
-SWEEP_NS = 100_000_000
+SWEEP_NS = 250_000_000
 BACKLOG_FLIGHTS = 512
 """Finished answers wait while there is something to read, but not more than so many."""
 
 WARM_BATCH = 32
+_MS = 1_000_000
 
 
 class Wire:
@@ -46,6 +47,7 @@ class Wire:
         self._pool.epoll.register(self._timer.fd, select.EPOLLIN)
         self._traffic = Traffic(self._pool, self._timer, target.timeouts, replay)
         self._next_sweep_ns = 0
+        self._left_ns = 0
         self._over: asyncio.Future[None] | None = None
 
     # -- life ------------------------------------------------------------------------------
@@ -93,7 +95,7 @@ class Wire:
         loop = asyncio.get_running_loop()
         self._over = loop.create_future()
         self._replay.start(start_ns, self._traffic)
-        self._next_sweep_ns = time.monotonic_ns()
+        self._next_sweep_ns = self._left_ns = time.monotonic_ns()
         self._arm()
         loop.add_reader(self._pool.epoll.fileno(), self._on_ready)
         beat = asyncio.create_task(self._beat())
@@ -130,15 +132,20 @@ class Wire:
             self._over.set_exception(error)
 
     def _turn(self) -> None:
-        """Reads, sends and decodes until there is nothing to do or asyncio must have a turn."""
-        replay, counters, done = self._replay, self._replay.counters, self._traffic.done
-        now_ns = before_ns = time.monotonic_ns()
+        """Reads, sends and decodes until there is nothing to do or asyncio must have a turn.
+
+        A stall is the time from when something could have been read to when it could be read again.
+        A wait that is longer than it was to be counts as well: then the process was stopped, or
+        asyncio held the thread, and no one would have read.
+        """
+        replay, traffic = self._replay, self._traffic
+        counters, done = replay.counters, traffic.done
+        now_ns = time.monotonic_ns()
         until_ns = now_ns + TURN_NS
-        wait_s = 0.0
+        awaited_ns, wait_ns = min(now_ns, self._left_ns + SWEEP_NS), 0
         while True:
-            got = self._traffic.read_ready(wait_s)
-            if wait_s:
-                before_ns = time.monotonic_ns()
+            got = traffic.read_ready(wait_ns / 1e9)
+            awaited_ns = min(awaited_ns, traffic.polled_ns)
             now_ns = time.monotonic_ns()
             due_ns = replay.next_due_ns
             if due_ns is not None and due_ns <= now_ns:
@@ -151,18 +158,16 @@ class Wire:
             while len(done) > BACKLOG_FLIGHTS:
                 more = self._decode_slice()
             now_ns = time.monotonic_ns()
-            counters.stall_max_ns = max(counters.stall_max_ns, now_ns - before_ns)
-            before_ns = now_ns
-            if now_ns >= until_ns:
+            counters.stall_max_ns = max(counters.stall_max_ns, now_ns - awaited_ns)
+            if now_ns >= until_ns or (wait_ns and not got and not more):
                 break
-            if more:
-                wait_s = 0.0
-            elif wait_s and not got:
-                break
-            else:
+            wait_ns = 0
+            if not more:
                 self._arm()
-                wait_s = max(0.001, (until_ns - now_ns) / 1e9)
+                wait_ns = (until_ns - now_ns) // _MS * _MS + _MS
+            awaited_ns = now_ns + wait_ns
         self._arm()
+        self._left_ns = now_ns
         if replay.finished and self._over is not None and not self._over.done():
             self._over.set_result(None)
         elif more:
@@ -185,6 +190,8 @@ class Wire:
     def _decode_slice(self) -> bool:
         """Decodes finished answers, or renders ahead, for one slice; True when more is left."""
         done, replay = self._traffic.done, self._replay
+        if not done and not replay.prepare():
+            return False
         until_ns = time.monotonic_ns() + SLICE_NS
         while done:
             replay.recorded(done.popleft())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import compress
 
 from bench.model import TokenMethod
 
@@ -58,13 +59,8 @@ def account_of(
         counts = _spread(content, with_content, reported)
         method = TokenMethod.EVENTS if reported is None else TokenMethod.USAGE_SPREAD
         rule = "content"
-    arrival, tokens = array("q"), array("i")
-    lows = []
-    for at, low, count in zip(at_ns, low_ns, counts, strict=True):
-        if count > 0:
-            arrival.append(at)
-            tokens.append(count)
-            lows.append(low)
+    arrival = array("q", compress(at_ns, counts))
+    tokens = array("i", filter(None, counts))
     known = bool(arrival)
     return TokenAccount(
         arrival,
@@ -72,7 +68,7 @@ def account_of(
         output_tokens=reported if reported is not None else sum(tokens) if known else None,
         method=method if known else None,
         rule=rule if known else None,
-        first_low_ns=lows[0] if known else None,
+        first_low_ns=next(compress(low_ns, counts), None),
         first_read_shared=len(arrival) > 1 and arrival[0] == arrival[1],
     )
 

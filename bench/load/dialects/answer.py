@@ -18,6 +18,7 @@ from bench.model import Prompt, RequestStyle, Turn
 
 _COUNT_MAX = 2**31 - 1
 _SHOWN_BYTES = 512
+_ONE = array("b", [1])
 
 Encode = Callable[[str, Prompt, Turn, RequestStyle, Mapping[str, Any]], bytes]
 """Model, prompt, turn, style and sampling fields to a request's body."""
@@ -125,22 +126,30 @@ class Answer:
             self.events += len(payloads)
             self._heard_ns = times_ns[reads[-1]]
 
-    def feed_like(self, event: bytes, at_ns: int, low_ns: int) -> bool:
-        """Takes one whole event if it differs from the one learnt in nothing but its text.
+    def feed_alike(
+        self, events: Sequence[bytes], times_ns: array[int], lows_ns: array[int]
+    ) -> bool:
+        """Takes events if each differs from the one learnt in nothing but its text.
 
-        `event` is as it stands in the stream, from `data:` to the blank line.  With no quote and
-        no backslash between the two known ends, JSON leaves no other reading of it.
+        Each is as it stands in the stream, from `data:` to the blank line.  With no quote and no
+        backslash between the two known ends, JSON leaves no other reading of it.
         """
         prefix, suffix = self.prefix, self.suffix
-        if not prefix or not event.startswith(prefix) or not event.endswith(suffix):
+        if not prefix:
             return False
-        text = event[len(prefix) : -len(suffix)]
-        if not text or b'"' in text or b"\\" in text:
+        start, end = len(prefix), -len(suffix)
+        texts = [event[start:end] for event in events]
+        if not all(texts):
             return False
-        self._at.append(at_ns)
-        self._low.append(low_ns)
-        self._content.append(1)
-        self.events += 1
+        if b"".join((prefix, (suffix + prefix).join(texts), suffix)) != b"".join(events):
+            return False
+        text = b"".join(texts)
+        if b'"' in text or b"\\" in text:
+            return False
+        self._at.extend(times_ns)
+        self._low.extend(lows_ns)
+        self._content.extend(_ONE * len(texts))
+        self.events += len(texts)
         if self.text is not None:
             self.text.append(text.decode("utf-8", "replace"))
         return True

@@ -235,7 +235,7 @@ def test_a_body_without_end_runs_on(
     replayed: Replayed, serving: Any, transport: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A body that is no stream is not collected for ever."""
-    monkeypatch.setattr("bench.load.flight.LARGEST_BYTES", 1_000_000)
+    monkeypatch.setattr("bench.load.body.LARGEST_BYTES", 1_000_000)
 
     def script(peer: Any) -> None:
         peer.read_request()

@@ -101,7 +101,7 @@ def flight_of(*reads: bytes) -> Flight:
     flight.on_header(b"content-type", b"text/event-stream")
     for number, read in enumerate(reads, 1):
         flight.on_body(read)
-        flight.take(number * READ_NS, 0)
+        flight.body.mark(number * READ_NS, 0)
     return flight
 
 

@@ -9,7 +9,7 @@ from itertools import pairwise
 
 import pytest
 
-from bench.load import flight as flight_module
+from bench.load import body as body_module
 from bench.load.flight import Flight
 from bench.model import Exchange, Outcome, Timeouts, Turn
 
@@ -38,9 +38,8 @@ def waiting(output_tokens: int | None = None, streamed: bool = True) -> Flight:
 
 def take(flight: Flight, piece: bytes, at_ns: int) -> None:
     flight.last_read_ns = at_ns
-    flight.pending_bytes += len(piece)
     flight.on_body(piece)
-    flight.take(at_ns, at_ns - 1)
+    flight.body.mark(at_ns, at_ns - 1)
 
 
 # -- times -----------------------------------------------------------------------------------
@@ -68,22 +67,35 @@ def test_a_read_may_have_several_pieces(received: Received, decode_each: bool) -
     assert got.body_bytes == sum(map(len, STREAM))
 
 
-def test_an_event_of_the_common_form_is_not_kept(received: Received) -> None:
-    """Once its form is known, an event's bytes leave no trace but its time."""
+def test_events_of_the_common_form_are_taken_together(received: Received) -> None:
+    """Once the form is known, several events of it are decoded as one, each with its own time."""
     flight = waiting()
-    for number, content in enumerate("abc", 2):
+    for number, content in enumerate("abcd", 2):
         take(flight, event(content), number * S)
         flight.decode() if number == 2 else None
-    assert flight.pieces == []
-    assert flight.answer.events == 3
-    assert flight.body_bytes == sum(len(event(content)) for content in "abc")
+    assert flight.body.decode()
+    assert flight.answer.events == 4
+    assert list(flight.answer.account().arrival_ns) == [2 * S, 3 * S, 4 * S, 5 * S]
+    assert flight.body.size_bytes == sum(len(event(content)) for content in "abcd")
+
+
+@pytest.mark.parametrize(
+    "odd", [event(""), event('\\"'), event("a") * 2, event("a")[:-1], b": ping\n\n"]
+)
+def test_an_event_of_another_form_is_read_by_itself(odd: bytes) -> None:
+    """What is not exactly the known form, or not one a read, is decoded in full."""
+    flight = waiting()
+    for number, piece in enumerate((event("a"), event("b"), odd), 2):
+        take(flight, piece, number * S)
+        flight.decode() if number == 2 else None
+    assert not flight.body.decode()
 
 
 def test_a_first_token_in_a_shared_read_may_be_uncertain(received: Received) -> None:
     """Its time is uncertain when others came with it and the interval is wider than 1 ms."""
     flight = waiting()
     flight.on_body(STREAM[0] + STREAM[1])
-    flight.take(3 * S, 3 * S - 1_000_001)
+    flight.body.mark(3 * S, 3 * S - 1_000_001)
     assert not received([b"".join(STREAM)]).uncertain_first
     account = flight.answer
     flight.decode()
@@ -133,7 +145,7 @@ def test_an_error_page_may_be_compressed(received: Received) -> None:
 
 def test_a_bomb_is_not_unpacked(received: Received, monkeypatch: pytest.MonkeyPatch) -> None:
     """What inflates beyond the limit fails the request instead of filling the memory."""
-    monkeypatch.setattr(flight_module, "LARGEST_BYTES", 1000)
+    monkeypatch.setattr(body_module, "LARGEST_BYTES", 1000)
     bomb = gzip.compress(b"data: " + b" " * 100_000)
     assert received([bomb], headers={"Content-Encoding": "gzip"}).error_class == "runs_on"
 
@@ -152,7 +164,7 @@ def test_a_long_event_in_many_reads_is_joined_once(received: Received) -> None:
 
 def test_an_event_without_end_runs_on(monkeypatch: pytest.MonkeyPatch) -> None:
     """An event, or a body that is no stream, may not grow for ever."""
-    monkeypatch.setattr(flight_module, "LARGEST_BYTES", 1000)
+    monkeypatch.setattr(body_module, "LARGEST_BYTES", 1000)
     for streamed in (True, False):
         flight = waiting(streamed=streamed)
         for _ in range(11):

@@ -33,7 +33,7 @@ def received(
     for number, read in enumerate(reads, 1):
         flight.on_body(read)
         flight.last_read_ns, flight.last_low_ns = number * MS, number * MS - 1
-        flight.take(number * MS, number * MS - 1)
+        flight.body.mark(number * MS, number * MS - 1)
         flight.decode()
     return conclude(flight)
 
@@ -45,7 +45,7 @@ def text_of(endpoint: str, reads: Sequence[bytes]) -> str:
     flight.answer.text = []
     for read in reads:
         flight.on_body(read)
-        flight.take(1, 0)
+        flight.body.mark(1, 0)
     conclude(flight)
     return "".join(flight.answer.text)
 

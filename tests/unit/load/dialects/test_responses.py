@@ -32,7 +32,7 @@ def received(reads: Sequence[bytes], content_type: bytes = b"text/event-stream")
     flight.status, flight.sent_ns = 200, 0
     for number, read in enumerate(reads, 1):
         flight.on_body(read)
-        flight.take(number, number - 1)
+        flight.body.mark(number, number - 1)
         flight.decode()
     return conclude(flight)
 

@@ -106,7 +106,7 @@ class VirtualTransport:
             flight.fail("disconnected", "the test says so")
         elif not flight.aborted:
             flight.on_body(ANSWER % f"answer {flight.turn.index}".encode())
-            flight.take(end_ns, end_ns - 1)
+            flight.body.mark(end_ns, end_ns - 1)
         replay.ended(flight)
         due_ns = replay.next_due_ns
         if due_ns is not None and due_ns <= end_ns:

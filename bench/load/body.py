@@ -1,0 +1,169 @@
+"""The body of one response: its bytes, when they came, and the events in them."""
+
+from __future__ import annotations
+
+import zlib
+from array import array
+
+from bench.load.dialects.answer import Answer, Dialect
+
+LARGEST_BYTES = 64 * 2**20
+"""An event, or a body that is no stream, may be this long."""
+
+_SHOWN_BYTES = 512
+_INFLATED = (b"gzip", b"x-gzip", b"deflate")
+
+
+class Body:
+    """What has come of a body so far.
+
+    `pieces` are the bytes that are not decoded yet, as the HTTP parser gave them.  For each read of
+    the socket that gave some of them, `marks` holds how many pieces there were after it,
+    `times_ns` when the kernel had its last byte, and `lows_ns` when the socket was last known to
+    be empty.  `spoilt` is an error class and a text once nothing further can be read.
+    """
+
+    __slots__ = (
+        "_framing",
+        "_inflate",
+        "_tail",
+        "_tail_bytes",
+        "answer",
+        "encoding",
+        "lows_ns",
+        "marks",
+        "pending_bytes",
+        "pieces",
+        "size_bytes",
+        "spoilt",
+        "times_ns",
+    )
+
+    def __init__(self, dialect: Dialect) -> None:
+        self._framing = dialect.framing
+        self.answer = Answer(dialect)
+        self.encoding = b""
+        self.pieces: list[bytes] = []
+        self.marks = array("q")
+        self.times_ns = array("q")
+        self.lows_ns = array("q")
+        self.pending_bytes = 0
+        self.size_bytes = 0
+        self.spoilt: tuple[str, str] | None = None
+        self._tail: list[bytes] = []
+        self._tail_bytes = 0
+        self._inflate: zlib._Decompress | None = None
+
+    def mark(self, at_ns: int, low_ns: int) -> None:
+        """Says when the read came that has added to `pieces`, if it has."""
+        known = self.marks[-1] if self.marks else 0
+        if len(self.pieces) > known:
+            self.pending_bytes += sum(map(len, self.pieces[known:]))
+            self.marks.append(len(self.pieces))
+            self.times_ns.append(at_ns)
+            self.lows_ns.append(low_ns)
+
+    def decode(self) -> bool:
+        """Decodes what has come of a stream since the last call.
+
+        True when it was nothing but events like the one the answer has learnt, one a read.
+        """
+        pieces = self.pieces
+        if not pieces:
+            return False
+        alike = (
+            not self._tail
+            and not self.encoding
+            and self.spoilt is None
+            and len(self.marks) == len(pieces)
+            and self.answer.feed_alike(pieces, self.times_ns, self.lows_ns)
+        )
+        if alike:
+            self.size_bytes += self.pending_bytes
+        else:
+            self._decode_any()
+        pieces.clear()
+        self.marks, self.times_ns, self.lows_ns = array("q"), array("q"), array("q")
+        self.pending_bytes = self._tail_bytes
+        return alike
+
+    def _decode_any(self) -> None:
+        pieces = self._inflated(self.pieces) if self.encoding else self.pieces
+        fresh = b"".join(pieces)
+        self.size_bytes += len(fresh)
+        if self.spoilt is not None:
+            pass
+        elif self._framing.end.search(fresh) or (self._tail and self._tail[-1].endswith(b"\r")):
+            self._split(b"".join((*self._tail, fresh)), pieces)
+        elif fresh:  # a part of one long event: looked at when its end is there
+            self._tail.append(fresh)
+            self._tail_bytes += len(fresh)
+
+    def _split(self, buffer: bytes, pieces: list[bytes]) -> None:
+        """Feeds the events that are complete in `buffer`, which is the tail and `pieces`."""
+        payloads, ends, consumed, stray = self._framing.split(buffer)
+        reads = self._completing_reads(ends, pieces)
+        self.answer.feed(payloads, reads, self.times_ns, self.lows_ns)
+        rest = buffer[consumed:]
+        if stray is not None:
+            self._spoil("error_in_answer", printable(stray))
+            rest = b""
+        self._tail = [rest] if rest else []
+        self._tail_bytes = len(rest)
+
+    def _completing_reads(self, ends: list[int], pieces: list[bytes]) -> list[int]:
+        """For each event the read that completed it."""
+        reads: list[int] = []
+        read, piece, length = -1, 0, self._tail_bytes
+        for end in ends:
+            while length < end:
+                read += 1
+                upto = self.marks[read]
+                while piece < upto:
+                    length += len(pieces[piece])
+                    piece += 1
+            reads.append(read)
+        return reads
+
+    def _inflated(self, pieces: list[bytes]) -> list[bytes]:
+        """The pieces without their content encoding; none once that has failed."""
+        if self.spoilt is not None:
+            return []
+        if self.encoding not in _INFLATED:
+            return self._spoil("bad_encoding", f"content-encoding {printable(self.encoding)}")
+        if self._inflate is None:
+            self._inflate = zlib.decompressobj(wbits=47)  # gzip or zlib, by the first bytes
+        try:
+            plain = [self._inflate.decompress(piece, LARGEST_BYTES) for piece in pieces]
+        except zlib.error as error:
+            return self._spoil("bad_encoding", str(error))
+        if self._inflate.unconsumed_tail:
+            return self._spoil("runs_on", f"over {LARGEST_BYTES} bytes in one read's inflated body")
+        return plain
+
+    def _spoil(self, error_class: str, text: str) -> list[bytes]:
+        self.spoilt = (error_class, text)
+        return []
+
+    @property
+    def too_long(self) -> str | None:
+        """Why there is more of it than any answer has; None while there is not."""
+        if self.pending_bytes <= LARGEST_BYTES:
+            return None
+        return f"over {LARGEST_BYTES} bytes without the end of an event or of the body"
+
+    def tail(self) -> bytes:
+        """What is left of a stream that has ended and is decoded: an event without its end."""
+        return b"".join(self._tail)
+
+    def whole(self) -> bytes:
+        """A body that was no stream.  Call once."""
+        body = b"".join(self._inflated(self.pieces) if self.encoding else self.pieces)
+        self.size_bytes = len(body)
+        self.pieces.clear()
+        return body
+
+
+def printable(text: bytes) -> str:
+    """The beginning of what a server sent, as text."""
+    return text[:_SHOWN_BYTES].decode("utf-8", "replace")
