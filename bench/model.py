@@ -22,6 +22,8 @@ Prompt = str | list[int] | list[Message]
 MESSAGE_ENDPOINTS = frozenset({"chat", "responses"})
 """Endpoints that take messages; the others take one text, and `completions` token ids too."""
 
+_SECRET_CHARACTERS = 6
+
 
 class Outcome(StrEnum):
     """Where a planned request ended.  planned = ok + failed + dropped + aborted."""
@@ -153,6 +155,17 @@ class Target:
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     tls: Tls = Tls()
     timeouts: Timeouts = Timeouts()
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What no file and no message may hold: each header's value and its last word.
+
+        The last word is the key behind `Bearer` and alike.  The longest come first; texts too short
+        to be a key are none.
+        """
+        found = {part for value in self.headers.values() for part in (value, *value.split()[-1:])}
+        long_enough = (text for text in found if len(text) >= _SECRET_CHARACTERS)
+        return tuple(sorted(long_enough, key=len, reverse=True))
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from bench.cli.plain import visible
 from bench.cli.target import make_target, target_options
 from bench.errors import ExitCode, UsageError
 
@@ -267,7 +268,6 @@ def _settings(options: dict[str, Any]) -> Settings:
 
 def _folder(options: dict[str, Any], described: Described, target: Any) -> PlanFolder:
     """The folder, begun or taken up again."""
-    from bench.conduct.jobs import secrets_of
     from bench.record.plan_folder import open_plan_folder
 
     return open_plan_folder(
@@ -277,7 +277,7 @@ def _folder(options: dict[str, Any], described: Described, target: Any) -> PlanF
         base=Path(os.environ.get("BENCH_REPORTS", "reports")),
         path=options["output"],
         resume=options["resume"],
-        secrets=secrets_of(target.headers),
+        secrets=target.secrets,
     )
 
 
@@ -330,7 +330,7 @@ def _print(acceptance: Acceptance) -> None:
         click.echo(f"{SIGNS[item.result]:<13}{item.item.id:<6}{item.item.title.en:<29}{bases}")
         for part in item.parts:
             if part.result in (Result.FAIL, Result.UNDECIDED):
-                click.echo(f"{'':<19}{part.part.criterion.en}: {said(part)}")
+                click.echo(visible(f"{'':<19}{part.part.criterion.en}: {said(part)}"))
     counts = ", ".join(f"{n} {name.replace('_', ' ')}" for name, n in acceptance.counts.items())
     if acceptance.conditions["rehearsal"]:
         click.echo(f"rehearsal at scale {acceptance.conditions['scale']:g}: not an acceptance")

@@ -8,6 +8,7 @@ from typing import IO, Any
 from rich.console import Console
 from rich.text import Text
 
+from bench.cli.plain import visible
 from bench.cli.verdict_view import quantity
 from bench.errors import ExitCode
 from bench.judge.compare_documents import SYMBOLS, interval, shown
@@ -40,16 +41,16 @@ _WIDTH = 80
 
 def show(found: Mapping[str, Any], out: IO[str]) -> None:
     """Print a comparison's JSON."""
-    console = Console(file=out, width=_WIDTH, highlight=False, soft_wrap=True)
+    console = Console(file=out, width=_WIDTH, highlight=False, markup=False, soft_wrap=True)
     head = f"{'':<12}{'metric':<14}{'base':>9}{'new':>9}{'change':>10}  interval"
     console.print(Text(head, "dim"))
     for row in found["metrics"]:
         _print_row(console, row)
     for each in found["unlike"]:
-        values = " / ".join(each["values"])
+        values = visible(" / ".join(each["values"]))
         console.print(f"! not alike: {each['title']['en']}: {values}", style="magenta")
     for name in found["invalid"]:
-        console.print(f"! not valid, so nothing is decided: {name}", style="magenta")
+        console.print(f"! not valid, so nothing is decided: {visible(name)}", style="magenta")
     for text in found["notes"]:
         console.print(f"· {text['en']}", style="dim")
     for pair in found["pairs"]:

@@ -13,6 +13,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from bench.cli.plain import visible
 from bench.cli.verdict_view import quantity
 from bench.live.histogram import Histogram
 from bench.live.progress import RATES_OVER_S, Bounds, Progress
@@ -49,7 +50,7 @@ class Console:
 
     def note(self, text: str) -> None:
         if not self._quiet:
-            self._terminal.print(Text(f"· {text}"), soft_wrap=True)
+            self._terminal.print(Text(f"· {visible(text)}"), soft_wrap=True)
 
     def began(self, folder: Path, ready: Ready) -> None:
         self.close()

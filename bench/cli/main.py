@@ -8,11 +8,13 @@ import sys
 import click
 
 from bench import __version__
+from bench.cli.plain import visible
 from bench.errors import BenchError, ExitCode
 
 VERBS: dict[str, str] = {
     "demo": "Replay the sample trace against the simulated server, judge it, write a report.",
     "run": "Replay a workload against a server, measure, judge, write a report.",
+    "sweep": "Run a workload at rising load, and say up to where it holds.",
     "judge": "Judge a stored run, under the same or another profile.",
     "report": "Write the HTML report of a stored run.",
     "compare": "Compare runs: better, worse, the same, or undecided.",
@@ -66,7 +68,7 @@ def main() -> None:
         click.echo("interrupted", err=True)
         sys.exit(ExitCode.INTERRUPTED)
     except BenchError as error:
-        click.echo(f"bench: {error.message}", err=True)
+        click.echo(f"bench: {visible(error.message)}", err=True)
         if error.hint:
-            click.echo(f"  → {error.hint}", err=True)
+            click.echo(f"  → {visible(error.hint)}", err=True)
         sys.exit(error.exit_code)

@@ -7,6 +7,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from bench.cli.plain import visible
 from bench.servers.findings import ProbeResult
 
 UNKNOWN = "—"
@@ -19,7 +20,7 @@ def show(result: ProbeResult, console: Console | None = None) -> None:
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
     for name, value in _rows(result):
-        table.add_row(name, value)
+        table.add_row(name, Text(visible(value)))
     console.print(table)
     if result.gaps:
         console.print("\nMissing for a full measurement", style="bold")
@@ -34,7 +35,7 @@ def show(result: ProbeResult, console: Console | None = None) -> None:
 
 
 def _hanging(text: str, indent: int) -> Padding:
-    return Padding(Text(text), (0, 0, 0, indent))
+    return Padding(Text(visible(text)), (0, 0, 0, indent))
 
 
 def _rows(result: ProbeResult) -> list[tuple[str, str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -37,14 +38,17 @@ _OPTIONS = (
         metavar="NAME",
         help=f"Environment variable with the API key. Default: {DEFAULT_KEY_ENV}, if it is set.",
     ),
-    click.option("--api-key-file", type=_FILE, metavar="PATH", help="File with the API key."),
+    click.option(
+        "--api-key-file", metavar="PATH", help="File with the API key; - reads it from stdin."
+    ),
     click.option(
         "-H",
         "--header",
         "headers",
         multiple=True,
         metavar="NAME:VALUE",
-        help="A request header; may be repeated. ${ENV} in the value is expanded.",
+        help="A request header; may be repeated. ${ENV} in the value is expanded; a key has to "
+        "stand there.",
     ),
     click.option(
         "--ca", type=_FILE, metavar="PEM", help="CA that signed the server's certificate."
@@ -97,15 +101,13 @@ def make_target(
 def read_key(env_name: str | None, path: str | None) -> str | None:
     """The API key from the variable or file named, else from the usual variable; None without.
 
-    Raises UsageError when both are named, or what is named is missing or empty.
+    The file `-` is stdin.  Raises UsageError when both are named, or what is named can't be read
+    or is empty.
     """
     if env_name and path:
         raise UsageError("--api-key-env and --api-key-file were both given", "give one of them")
     if path:
-        secret = Path(path).read_text(encoding="utf-8").strip()
-        if not secret:
-            raise UsageError(f"--api-key-file {path}: the file is empty")
-        return secret
+        return _key_in(path)
     if env_name:
         if not (secret := os.environ.get(env_name, "").strip()):
             raise UsageError(f"--api-key-env {env_name}: the variable is not set")
@@ -113,12 +115,40 @@ def read_key(env_name: str | None, path: str | None) -> str | None:
     return os.environ.get(DEFAULT_KEY_ENV, "").strip() or None
 
 
+def _key_in(path: str) -> str:
+    try:
+        secret = (sys.stdin.read() if path == "-" else Path(path).read_text("utf-8")).strip()
+    except OSError as error:
+        raise UsageError(f"--api-key-file {path}: {error.strerror or error}") from None
+    except UnicodeDecodeError:
+        raise UsageError(
+            f"--api-key-file {path}: expected a key as text, got other bytes"
+        ) from None
+    if not secret:
+        raise UsageError(f"--api-key-file {path}: the file is empty")
+    return secret
+
+
 def _headers(pairs: tuple[str, ...]) -> Mapping[str, str]:
-    """Raises UsageError for a malformed one, without showing it: it may be a secret."""
+    """The headers, `${NAME}` expanded.
+
+    Raises UsageError for a malformed one, without showing it, for a variable that is not set, and
+    for a secret that stands in the command, where every user of the machine can read it.
+    """
+    from bench.record.redact import names_secret
+    from bench.yamlfile import expand_env
+
     headers: dict[str, str] = {}
     for pair in pairs:
         name, colon, value = pair.partition(":")
         if not colon or not name.strip():
             raise UsageError("-H: expected NAME:VALUE, got no name or no colon", "-H 'X-Tenant: a'")
-        headers[name.strip()] = os.path.expandvars(value.strip())
+        name, value = name.strip(), value.strip()
+        headers[name] = expand_env(value, os.environ, f"-H {name}")
+        if names_secret(name) and headers[name] == value:
+            raise UsageError(
+                f"-H {name}: a secret in the command can be read by every user of this machine",
+                f"put it into the environment: -H '{name}: ${{MY_KEY}}'; "
+                "or use --api-key-env, --api-key-file",
+            )
     return headers

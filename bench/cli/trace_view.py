@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from rich.console import Console
 from rich.table import Table
 
+from bench.cli.plain import visible
 from bench.workload.inspect import TraceStats
 from bench.workload.readers import COUNTS
 
@@ -19,7 +20,7 @@ def show(name: str, chosen: TraceStats, whole: TraceStats | None) -> None:
     blocks = "no block ids"
     if chosen.block_tokens is not None:
         blocks = f"blocks of {chosen.block_tokens} tokens ({chosen.block_rule})"
-    console.print(f"{name}: {chosen.format}, {blocks}")
+    console.print(f"{visible(name)}: {chosen.format}, {blocks}")
     console.print(_measures_table([chosen] if whole is None else [chosen, whole]))
     console.print()
     console.print(_lengths_table(chosen))
@@ -28,7 +29,7 @@ def show(name: str, chosen: TraceStats, whole: TraceStats | None) -> None:
     for key, number in chosen.counts.items():
         console.print(f"{number:,} {COUNTS[key]}")
     for warning in chosen.warnings:
-        console.print(f"! {warning}")
+        console.print(f"! {visible(warning)}")
 
 
 def _measures_table(shown: list[TraceStats]) -> Table:

@@ -47,7 +47,7 @@ _RATES = ("request_rps", "output_tps", "goodput_rps", "cache_client", "error_rat
 
 def show(verdict: Mapping[str, Any], summary: Mapping[str, Any], stream: IO[str]) -> None:
     """Write the run's numbers, its limits and the verdict; at most 80 columns wide."""
-    console = Console(file=stream, width=_WIDTH, highlight=False)
+    console = Console(file=stream, width=_WIDTH, highlight=False, markup=False)
     console.print(_latencies(summary))
     console.print(_line(summary))
     for row in verdict["limits"]:

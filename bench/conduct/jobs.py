@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -14,8 +13,6 @@ from bench.record.folder import RunFolder
 
 if TYPE_CHECKING:
     from bench.conduct.run import Order
-
-_SECRET_CHARACTERS = 6
 
 
 def jobs_of(order: Order, ready: Ready, folder: RunFolder, tag: str) -> list[Job]:
@@ -54,9 +51,3 @@ def style_of(order: Order, ready: Ready, tag: str) -> RequestStyle:
     if style.cache_salt is None or salt == "none":
         return replace(style, cache_salt=None)
     return replace(style, cache_salt=tag if salt == "auto" else salt)
-
-
-def secrets_of(headers: Mapping[str, str]) -> list[str]:
-    """What no file may hold: each header's value, and its last word, behind `Bearer` and alike."""
-    found = {part for value in headers.values() for part in (value, *value.split()[-1:])}
-    return [part for part in found if len(part) >= _SECRET_CHARACTERS]

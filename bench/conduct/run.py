@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import orjson
 
-from bench.conduct.jobs import jobs_of, secrets_of, style_of
+from bench.conduct.jobs import jobs_of, style_of
 from bench.conduct.manifest import manifest_of
 from bench.conduct.preflight import Ready, prepare, useful_workers
 from bench.conduct.tally import Tally, Totals, end_of, second_of
@@ -115,7 +115,7 @@ async def conduct_async(order: Order, watch: Watch) -> Done:
         order.folder,
         order.recipe.name,
         manifest_of(order, ready, tag, style_of(order, ready, tag)),
-        secrets=secrets_of(order.target.headers),
+        secrets=order.target.secrets,
     )
     if tested is not None:
         write_whole(folder.path / SELFTEST, orjson.dumps(tested, option=orjson.OPT_INDENT_2))

@@ -45,7 +45,7 @@ def _redact(value: Any, secrets: tuple[str, ...]) -> Any:
         return redact_text(value, secrets)
     if isinstance(value, Mapping):
         return {
-            key: REMOVED if _names_secret(key) and _is_secret(item) else _redact(item, secrets)
+            key: REMOVED if names_secret(key) and _is_secret(item) else _redact(item, secrets)
             for key, item in value.items()
         }
     if isinstance(value, list | tuple | set | frozenset):
@@ -70,7 +70,8 @@ def _without_beginning(text: str, secret: str) -> str:
     return text
 
 
-def _names_secret(key: Any) -> bool:
+def names_secret(key: Any) -> bool:
+    """Whether a field or header of this name holds a secret."""
     return isinstance(key, str) and bool(_SECRET_KEY.search(key.lower().replace("-", "_")))
 
 

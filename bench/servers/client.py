@@ -137,9 +137,15 @@ class ControlClient:
             ) as response:
                 content = await _read(response.content, url)
                 names = {name.lower(): value for name, value in response.headers.items()}
-                return Reply(url, response.status, names, content)
+                return Reply(url, response.status, names, self._without_secrets(content))
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise unreachable(method, url, error, limit_s) from error
+
+    def _without_secrets(self, content: bytes) -> bytes:
+        """What came, but for the key: some servers quote it in their errors."""
+        for secret in self._target.secrets:
+            content = content.replace(secret.encode(), b"***")
+        return content
 
 
 async def _read(stream: aiohttp.StreamReader, url: str) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,7 @@ def test_headers_expand_the_environment(monkeypatch: pytest.MonkeyPatch) -> None
     [
         ({"headers": ("hunter2",)}, "expected NAME:VALUE"),
         ({"api_key_env": "NOT_SET"}, "NOT_SET: the variable is not set"),
+        ({"headers": ("X-Tenant: ${NOT_SET}",)}, "variable NOT_SET is not set"),
         ({"api_key_env": "A", "api_key_file": "b"}, "both given"),
         ({"key": "k.pem"}, "--key was given without --cert"),
     ],
@@ -76,4 +78,31 @@ def test_an_empty_key_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "key"
     path.write_text("\n")
     with pytest.raises(UsageError, match="the file is empty"):
+        read_key(None, str(path))
+
+
+def test_a_key_comes_from_stdin(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`--api-key-file -`: for a key that a program prints."""
+    monkeypatch.setattr("sys.stdin", io.StringIO("hunter2\n"))
+    assert read_key(None, "-") == "hunter2"
+
+
+@pytest.mark.parametrize("name", ["Authorization", "x-api-key", "X-Auth-Token"])
+def test_a_secret_in_the_command_is_refused(name: str) -> None:
+    """`ps` shows it to every user: it belongs into the environment, a file or stdin."""
+    with pytest.raises(UsageError, match=f"-H {name}: a secret in the command") as caught:
+        make_target("http://h", **{**DEFAULTS, "headers": (f"{name}: Bearer hunter2",)})
+    assert "hunter2" not in caught.value.message + caught.value.hint
+    assert "${MY_KEY}" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("content", "said"), [(None, "No such file"), (b"\xff\xfe\x00", "got other bytes")]
+)
+def test_a_key_file_that_holds_none(tmp_path: Path, content: bytes | None, said: str) -> None:
+    """A file that is not there, or is no text, is a mistake that is told."""
+    path = tmp_path / "key"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(UsageError, match=said):
         read_key(None, str(path))
