@@ -11,9 +11,10 @@ from bench.judge.metric import Text
 from bench.judge.profile import Words as TwoWords
 from bench.judge.verdict import Result
 from bench.report.blocks import Block, Cell, Column, Note, Section, Table, absent
-from bench.report.numbers import bytes_of, clock, percent, seconds, significant, with_unit
+from bench.report.changes import quantity
+from bench.report.numbers import bound, clock, percent, span
 from bench.report.page import assemble, write_page
-from bench.report.sections.band import SYMBOLS, Band, Card
+from bench.report.sections.band import SYMBOLS, Band, Card, instant
 from bench.report.words import Words
 
 _FACTS = ("target", "model", "server", "profile", "began_utc", "scale", "bench_version")
@@ -43,7 +44,7 @@ def _band(page: _Page, name: str) -> Band:
     verdict = page.acceptance.verdict.value
     rehearsal = ""
     if conditions["rehearsal"]:
-        rehearsal = words("acceptance.rehearsal", scale=f"{conditions['scale']:g}")
+        rehearsal = words("acceptance.rehearsal", scale=percent(conditions["scale"]))
     return Band(
         title=name,
         tone=verdict,
@@ -84,10 +85,13 @@ def _cards(page: _Page) -> tuple[Card, ...]:
 
 def _facts(page: _Page) -> tuple[tuple[str, str], ...]:
     conditions, words = page.acceptance.conditions, page.words
+    shown = {
+        **conditions,
+        "began_utc": instant(conditions.get("began_utc")),
+        "scale": percent(conditions["scale"]),
+    }
     found = [
-        (words(f"acceptance.fact_{name}"), str(conditions[name]))
-        for name in _FACTS
-        if conditions.get(name)
+        (words(f"acceptance.fact_{name}"), str(shown[name])) for name in _FACTS if shown.get(name)
     ]
     by = page.acceptance.decided_by
     decided = words("page.list_break").join(
@@ -245,7 +249,7 @@ def _activities(page: _Page) -> Table:
             Cell(activity["key"]),
             Cell(words(f"acceptance.state_{activity['state']}"), note=activity["why"] or ""),
             Cell(", ".join(activity["items"])),
-            Cell(activity["began_utc"])
+            Cell(instant(activity["began_utc"]))
             if activity["began_utc"]
             else absent(words("acceptance.not_made")),
             Cell(clock(activity["took_s"]))
@@ -271,15 +275,16 @@ def _value(page: _Page, found: Finding) -> Cell:
         return absent(page.own(found.text))
     interval = ""
     if found.low is not None and found.high is not None and found.low != found.high:
-        interval = f"{quantity(found.low, found.unit)} – {quantity(found.high, found.unit)}"
-    return Cell(quantity(found.value, found.unit), note=interval)
+        ends = (quantity(page.words, end, found.unit) for end in (found.low, found.high))
+        interval = span(*ends)
+    return Cell(quantity(page.words, found.value, found.unit), note=interval)
 
 
 def _bound(page: _Page, found: Finding) -> Cell:
     if found.bound is None:
         return absent(page.words("acceptance.no_bound"))
-    sign = {"lower": "≤ ", "higher": "≥ "}.get(found.direction, "")
-    return Cell(f"{sign}{quantity(found.bound, found.unit)}")
+    written = quantity(page.words, found.bound, found.unit)
+    return Cell(written if found.direction == "none" else bound(found.direction, written))
 
 
 def _evidence(page: _Page, found: Finding) -> Cell:
@@ -289,18 +294,3 @@ def _evidence(page: _Page, found: Finding) -> Cell:
     first = found.links[0]
     shown = first if "://" in first else Path(first).name
     return Cell(f"{shown}{more}", note="\n".join(found.links), href=first)
-
-
-def quantity(value: float, unit: str) -> str:
-    """A value in its unit; infinite ones as ∞."""
-    if value in (float("inf"), float("-inf")):
-        return "∞" if value > 0 else "−∞"
-    if unit == "s":
-        return seconds(value)
-    if unit == "fraction":
-        return percent(value)
-    if unit == "bytes":
-        return bytes_of(value)
-    if unit in ("B/s", "bit/s"):
-        return with_unit(significant(value / 1e9), f"G{unit}")
-    return with_unit(significant(value), "" if unit == "1" else unit)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -22,12 +22,28 @@ TONES: Mapping[str, str] = {
     "none": "none",
 }
 
+_WRITTEN: Mapping[str, Callable[[float], str]] = {
+    "s": numbers.seconds,
+    "fraction": numbers.percent,
+    "bytes": numbers.bytes_of,
+    "bytes/s": lambda value: f"{numbers.bytes_of(value)}/s",
+    "B/s": lambda value: with_unit(significant(value / 1e9), "GB/s"),
+    "bit/s": lambda value: with_unit(significant(value / 1e9), "Gbit/s"),
+}
+
 Row = Mapping[str, Any]
 
 
 def own(words: Words, text: Mapping[str, str] | None) -> str:
     """Of words that the judge gives in both languages, this page's; empty for none."""
     return text[words.language] if text else ""
+
+
+def metric_title(words: Words, row: Row) -> str:
+    """`Time to first token (TTFT), P99`, for who knows no short names."""
+    title, q = own(words, row["title"]), quantile_of(row["statistic"])
+    statistic = words(f"statistic.{row['statistic']}") if q is None else f"P{100 * q:g}"
+    return words("statistic.title", metric=title, statistic=statistic) if statistic else title
 
 
 def metric_name(words: Words, row: Row) -> str:
@@ -44,13 +60,13 @@ def metric_name(words: Words, row: Row) -> str:
 
 
 def quantity(words: Words, value: float | None, unit: str) -> str:
-    """A value with its unit; "—" where unknown."""
+    """A value with its unit, "—" where unknown; an infinite one has no unit."""
     if value is None or np.isnan(value):
         return DASH
-    if unit == "s":
-        return numbers.seconds(value)
-    if unit == "fraction":
-        return numbers.percent(value)
+    if np.isinf(value):
+        return "∞" if value > 0 else "−∞"
+    if unit in _WRITTEN:
+        return _WRITTEN[unit](value)
     named = f"unit.{unit}"
     shown = words(named) if words.known(named) else unit
     return with_unit(significant(value), "" if unit == "1" else shown)
@@ -68,10 +84,14 @@ def change_of(words: Words, value: float | None, scale: str) -> str:
 
 
 def interval_of(words: Words, row: Row) -> str:
-    """`−1.2 % – +3.4 %`; empty where there is none."""
+    """`−1.2 – +3.4 %`; empty where there is none."""
     if row["low"] is None or row["high"] is None:
         return ""
-    return " – ".join(change_of(words, row[end], row["scale"]) for end in ("low", "high"))
+    low, high = (
+        change_of(words, row[end], row["scale"]).replace(" ", numbers.SPACE)
+        for end in ("low", "high")
+    )
+    return numbers.span(low, high)
 
 
 def value_cell(words: Words, row: Row, side: str) -> Cell:

@@ -17,6 +17,7 @@ from bench.report.changes import (
     change_of,
     interval_of,
     metric_name,
+    metric_title,
     own,
     result_cell,
     value_cell,
@@ -76,13 +77,12 @@ def cards(words: Words, found: Mapping[str, Any]) -> tuple[Card, ...]:
     chosen = sorted((row for row in found["metrics"] if row["result"] != "none"), key=rank)
     return tuple(
         Card(
-            name=metric_name(words, row),
+            name=metric_title(words, row),
             value=change_of(words, row["change"], row["scale"]),
             limit=words(f"change.{row['result']}"),
             interval=interval_of(words, row) or DASH,
             tone=TONES[row["result"]],
             symbol=SYMBOLS[row["result"]],
-            note=own(words, row["title"]),
         )
         for row in chosen[:_CARDS]
     )
@@ -161,9 +161,9 @@ def _figure(words: Words, rows: Sequence[Row]) -> Figure:
         words("compare.estimate"), estimates, at, "@blue", hover=hover, size=8, text=told
     )
     marks = [
-        figures.Mark(-1, words("compare.mark_better"), colour="@green"),
+        figures.Mark(-1, "", colour="@green"),
         figures.Mark(0, "", colour="@grey", dash="dot"),
-        figures.Mark(1, words("compare.mark_worse")),
+        figures.Mark(1, ""),
     ]
     worse = sum(row["result"] == "worse" for row in rows)
     better = sum(row["result"] == "better" for row in rows)

@@ -16,6 +16,7 @@ from bench.judge.profile import quantile_of
 from bench.record.frame import Run
 from bench.report import figures, numbers
 from bench.report.blocks import Cell, Column, Table, absent
+from bench.report.changes import quantity
 from bench.report.numbers import clock, count, significant, unknown
 from bench.report.observed import Line, observe
 from bench.report.thin import Floats
@@ -180,21 +181,7 @@ class Evidence:
 
     def show(self, metric: str, value: float | None) -> str:
         """A value of a metric with its unit, "—" where unknown."""
-        if value is None or unknown(value):
-            return numbers.DASH
-        return numbers.with_unit(*self.written(value, METRICS[metric].unit))
-
-    def written(self, value: float, unit: str) -> tuple[str, str]:
-        """A value and its unit as words: `("24.4", "req/s")`; the unit is empty where it is in."""
-        if unit == "s":
-            return numbers.seconds(value), ""
-        if not np.isfinite(value):
-            return "∞", ""
-        if unit == "fraction":
-            return numbers.percent(value), ""
-        named = f"unit.{unit}"
-        shown = self.words(named) if self.words.known(named) else unit
-        return significant(value), "" if unit == "1" else shown
+        return quantity(self.words, value, METRICS[metric].unit)
 
     def own(self, text: Mapping[str, str] | None) -> str:
         """Of words that the judge gives in both languages, this page's; empty for none."""
@@ -242,14 +229,20 @@ class Evidence:
         statistic = self.statistic(limit["statistic"])
         return self.words("statistic.name", statistic=statistic, metric=name).strip()
 
+    def limit_title(self, limit: Mapping[str, Any]) -> str:
+        """The same for who knows no short names: `Time to first token (TTFT), P99`."""
+        title, statistic = self.title(limit["metric"]), self.statistic(limit["statistic"])
+        if not statistic:
+            return title
+        return self.words("statistic.title", metric=title, statistic=statistic)
+
     def bound(self, limit: Mapping[str, Any]) -> str:
         """A limit's bound with its direction: `≤ 200 ms`."""
         return self.bound_of(limit["metric"], limit["bound"])
 
     def bound_of(self, metric: str, bound: float) -> str:
         """A bound on a metric, in the direction in which the metric is better."""
-        sign = "≥" if METRICS[metric].direction == "higher" else "≤"
-        return f"{sign} {self.show(metric, bound)}"
+        return numbers.bound(METRICS[metric].direction, self.show(metric, bound))
 
     def interval(self, limit: Mapping[str, Any]) -> str:
         """A limit's interval, without an end that too few samples leave open; empty for none."""
@@ -258,9 +251,9 @@ class Evidence:
         if limit["low"] is not None and limit["high"] is not None:
             return numbers.span(low, high)
         if limit["high"] is not None and "low" in open_ends:
-            return f"≤ {high}"
+            return numbers.bound("lower", high)
         if limit["low"] is not None and "high" in open_ends:
-            return f"≥ {low}"
+            return numbers.bound("higher", low)
         return ""
 
     @property

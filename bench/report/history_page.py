@@ -17,6 +17,7 @@ from bench.report.compare_page import because, cards, change_section
 from bench.report.numbers import DASH, count
 from bench.report.page import assemble, write_page
 from bench.report.sections.band import Band
+from bench.report.thin import Floats
 from bench.report.words import Words
 
 _MOST_TICKS = 6
@@ -174,21 +175,31 @@ def _trend(words: Words, series: Series) -> Figure:
         for change in series.changes
     ]
     step = -(-len(at) // _MOST_TICKS)
-    ticks = tuple((float(k), night_date(series.nights[k])[5:10]) for k in range(0, len(at), step))
-    scale = (
-        axes.duration(name, values)
-        if metric.unit == "s"
-        else axes.Axis(name, format=".2~%" if metric.unit == "fraction" else "~s")
-    )
+    dates = [night_date(night) for night in series.nights]
+    told_to = len("01-02") if len({date[:10] for date in dates}) == len(dates) else None
+    ticks = tuple((float(k), dates[k][5:][:told_to]) for k in range(0, len(at), step))
     return Figure(
         key=f"trend-{series.key.replace(' ', '-')}",
         title=name,
         reading=_trend_reading(words, series, metric.unit),
         spec=figures.figure(
-            traces, axes.Axis(words("history.night"), ticks=ticks), scale, marks=marks, height=240
+            traces,
+            axes.Axis(words("history.night"), ticks=ticks),
+            _scale(name, metric.unit, values),
+            marks=marks,
+            height=240,
         ),
         table=_trend_table(words, name, series, metric.unit),
     )
+
+
+def _scale(name: str, unit: str, values: Floats) -> axes.Axis:
+    """The axis of a metric's values, by its unit."""
+    if unit == "s":
+        return axes.duration(name, values)
+    if unit == "fraction":
+        return axes.Axis(name, format=".2~%", from_zero=True)
+    return axes.Axis(name, format="~s")
 
 
 def _rounds(words: Words, series: Series) -> figures.Trace:

@@ -9,12 +9,15 @@ SPACE = "\u00a0"  # between a number and its unit, so that a line never breaks t
 
 
 def significant(value: float, digits: int = 3) -> str:
-    """`value` in plain decimal notation with thousands separators; no digit is lost above 10^2."""
+    """`value` in plain decimal notation with thousands separators; no digit is lost above 10^2.
+
+    The sign before a negative number is a minus, not a hyphen.
+    """
     if value == 0:
         return "0"
     magnitude = math.floor(math.log10(abs(value)))
     decimals = max(0, digits - 1 - magnitude)
-    text = f"{value:,.{min(decimals, 12)}f}"
+    text = f"{value:,.{min(decimals, 12)}f}".replace("-", "−")
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
@@ -31,6 +34,11 @@ def seconds(value: float) -> str:
 
 def with_unit(number: str, unit: str) -> str:
     return f"{number}{SPACE}{unit}" if unit else number
+
+
+def bound(direction: str, written: str) -> str:
+    """A written bound on what is better lower (`≤ 200 ms`) or higher, never broken at the sign."""
+    return f"{'≥' if direction == 'higher' else '≤'}{SPACE}{written}"
 
 
 def span(low: str, high: str) -> str:
@@ -58,7 +66,7 @@ def percent(value: float) -> str:
     scaled = value * 100
     gap = min(abs(scaled), abs(100 - scaled))
     decimals = 1 if gap >= 1 or gap == 0 else min(6, 1 - math.floor(math.log10(gap)))
-    text = f"{scaled:,.{decimals}f}"
+    text = f"{scaled:,.{decimals}f}".replace("-", "−")
     return with_unit(text.rstrip("0").rstrip(".") if "." in text else text, "%")
 
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from bench.report.changes import quantity
 from bench.report.evidence import Evidence
-from bench.report.numbers import DASH, clock, count, span, with_unit
+from bench.report.numbers import DASH, bound, clock, count, span
 
 SYMBOLS = {
     "pass": "✓",
@@ -86,7 +87,17 @@ def band(evidence: Evidence) -> Band:
         because=_because(evidence, verdict),
         cards=tuple(_cards(evidence)),
         facts=tuple(_facts(evidence)),
+        notice=_ended_early(evidence),
     )
+
+
+def _ended_early(evidence: Evidence) -> str:
+    """Whether a person or a stop condition ended the run, and how much of its plan is missing."""
+    reason, counts = str((evidence.run.end or {}).get("reason", "")), evidence.summary["counts"]
+    kind = reason.partition(":")[0]
+    if kind not in ("interrupted", "stopped"):
+        return ""
+    return evidence.words(f"band.ended_{kind}", n=count(counts["aborted"]))
 
 
 def _because(evidence: Evidence, verdict: str) -> str:
@@ -113,12 +124,11 @@ def _sentence(evidence: Evidence, limit: Mapping[str, Any]) -> str:
 
 def _rule(evidence: Evidence, rule: Mapping[str, Any]) -> str:
     """A broken rule of validity as a sentence."""
-    sign = "≥" if rule["direction"] == "higher" else "≤"
-    value, limit = (
-        with_unit(*evidence.written(rule[key], rule["unit"])) for key in ("value", "limit")
-    )
+    value, limit = (quantity(evidence.words, rule[key], rule["unit"]) for key in ("value", "limit"))
     name = evidence.own(rule["title"])
-    return evidence.words("because.limit", name=name, value=value, bound=f"{sign} {limit}")
+    return evidence.words(
+        "because.limit", name=name, value=value, bound=bound(rule["direction"], limit)
+    )
 
 
 def _cards(evidence: Evidence) -> list[Card]:
@@ -137,13 +147,13 @@ def _limit_card(evidence: Evidence, limit: Mapping[str, Any]) -> Card:
     words, result = evidence.words, limit["result"]
     infinite = "value" in limit["infinite"]
     return Card(
-        name=evidence.limit_name(limit),
+        name=evidence.limit_title(limit),
         value="∞" if infinite else evidence.show(limit["metric"], limit["value"]),
         limit=f"{words(f'result.{result}')} · {evidence.bound(limit)}",
         interval=_interval(evidence, evidence.interval(limit), limit["n"]),
         tone=result,
         symbol=SYMBOLS[result],
-        note=words("absent.infinite") if infinite else evidence.title(limit["metric"]),
+        note=words("absent.infinite") if infinite else evidence.definition(limit["metric"]),
     )
 
 
@@ -154,11 +164,11 @@ def _plain_card(evidence: Evidence, metric: str, statistic: str) -> Card:
     interval = "" if None in edges else span(*(evidence.show(metric, edge) for edge in edges))
     infinite = statistic in entry.get("infinite", ())
     return Card(
-        name=evidence.limit_name({"metric": metric, "statistic": statistic}),
+        name=evidence.limit_title({"metric": metric, "statistic": statistic}),
         value="∞" if infinite else evidence.show(metric, entry[statistic]),
         limit=words("absent.infinite" if infinite else "band.no_limit"),
         interval=_interval(evidence, interval, entry["n"]),
-        note=evidence.title(metric),
+        note=evidence.definition(metric),
     )
 
 
@@ -184,7 +194,7 @@ def _facts(evidence: Evidence) -> list[tuple[str, str]]:
         ("workload", _workload(evidence, manifest.get("workload") or {})),
         ("load", _load(evidence, manifest)),
         ("profile", evidence.profile_title),
-        ("when", _instant(manifest.get("created_utc"))),
+        ("when", instant(manifest.get("created_utc"))),
         ("length", clock(evidence.duration_s)),
         ("window", words(f"band.window_{rule}", start=start, end=end)),
     )
@@ -192,27 +202,27 @@ def _facts(evidence: Evidence) -> list[tuple[str, str]]:
 
 
 def _workload(evidence: Evidence, workload: Mapping[str, Any]) -> str:
-    """The recipe's title in the page's language, else its name; and how many requests."""
+    """The recipe's title in the page's language, else its name; and how many requests came due."""
     title = evidence.own((workload.get("resolved") or {}).get("title"))
     named = title or str(workload.get("recipe") or "")
-    requests = workload.get("requests")
+    requests = evidence.summary["counts"]["planned"]
     if not named or requests is None:
         return named
     return evidence.words("band.requests", name=named, n=count(requests))
 
 
 def _load(evidence: Evidence, manifest: Mapping[str, Any]) -> str:
-    """Closed loop with its slots, or open loop with what it offers; empty where not recorded."""
+    """Closed loop with its slots, or open loop with what it offered; empty where unknown."""
     pace = (manifest.get("load") or {}).get("pace") or {}
     if pace.get("concurrency"):
         return evidence.words("band.closed_loop", n=count(pace["concurrency"]))
-    offered = (manifest.get("workload") or {}).get("offered_rps")
+    offered = evidence.scalar("offered_rps")
     if offered is None:
         return ""
     return evidence.words("band.open_loop", rate=evidence.show("offered_rps", offered))
 
 
-def _instant(created_utc: str | None) -> str:
+def instant(created_utc: str | None) -> str:
     """An ISO 8601 instant as people read it; as it stands where it is not one."""
     if not created_utc:
         return ""

@@ -69,7 +69,8 @@ def _interval(cache: dict[str, Any]) -> Cell:
 
 def _views_figure(evidence: Evidence, cache: dict[str, Any]) -> Figure:
     words = evidence.words
-    known = [view for view in VIEWS if not unknown(cache[view])]
+    # Plotly puts the first bar at the bottom.
+    known = [view for view in reversed(VIEWS) if not unknown(cache[view])]
     bars = figures.bars(
         words("cache.views"),
         [words(f"cache.{view}_short") for view in known],
@@ -87,7 +88,6 @@ def _views_figure(evidence: Evidence, cache: dict[str, Any]) -> Figure:
             [bars],
             axes.share(words("axis.hit_rate")),
             axes.Axis(""),
-            height=220,
         ),
     )
 

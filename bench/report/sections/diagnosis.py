@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from bench.report.blocks import Block, Cell, Column, Note, Table
+from bench.report.changes import quantity
 from bench.report.evidence import Evidence
-from bench.report.numbers import DASH, with_unit
+from bench.report.numbers import DASH, bound
 
 _SYMBOLS = {"fires": "✗", "clear": "✓", "unknown": "?"}
 _TONES = {"fires": "fail", "clear": "pass", "unknown": "undecided"}
@@ -77,12 +78,14 @@ def _observed(evidence: Evidence, rule: Mapping[str, Any]) -> str:
 
 def _condition(evidence: Evidence, each: Mapping[str, Any]) -> str:
     value, threshold = (
-        with_unit(*evidence.written(each[key], each["unit"])) for key in ("value", "threshold")
+        quantity(evidence.words, each[key], each["unit"]) for key in ("value", "threshold")
     )
-    sign = "≥" if each["direction"] == "higher" else "≤"
     title = evidence.own(each["title"])
     return evidence.words(
-        "diagnosis.condition", title=title, value=value, threshold=f"{sign} {threshold}"
+        "diagnosis.condition",
+        title=title,
+        value=value,
+        threshold=bound(each["direction"], threshold),
     )
 
 

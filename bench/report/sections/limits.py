@@ -63,7 +63,7 @@ def _margin(evidence: Evidence, limit: Mapping[str, Any], reason: str) -> Cell:
     margin = (bound - value) / abs(bound)
     if limit["direction"] == "higher":
         margin = -margin
-    text = percent(margin).replace("-", "−")
+    text = percent(margin)
     return Cell(text if margin < 0 else f"+{text}")
 
 

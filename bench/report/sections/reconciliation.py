@@ -156,7 +156,7 @@ def _cache(evidence: Evidence, cache: dict[str, Any]) -> list[str]:
         )
     client, server = cache["client_fraction"], cache["server_fraction"]
     if not unknown(client) and not unknown(server):
-        points = f"{100 * (client - server):+.2f}".replace("-", "−")
+        points = f"{100 * abs(client - server):.2f}"
         said.append(
             words(
                 "reconciliation.hit_rates",

@@ -7,7 +7,7 @@ from bench.judge.metric import Metric
 from bench.judge.resources import RESOURCES
 from bench.report.blocks import Block, Cell, Column, Table, absent
 from bench.report.evidence import Evidence
-from bench.report.numbers import bytes_of, count, percent, span
+from bench.report.numbers import count, percent, span
 
 
 def blocks(evidence: Evidence) -> list[Block]:
@@ -25,14 +25,11 @@ def blocks(evidence: Evidence) -> list[Block]:
 
 
 def _row(evidence: Evidence, metric: Metric) -> list[Cell]:
-    words, entry = evidence.words, evidence.summary["metrics"][metric.name]
+    entry = evidence.summary["metrics"][metric.name]
     value, reason = entry["value"], evidence.why_unknown(metric.name)
-    shown = evidence.cell(metric.name, value, reason)
-    if metric.unit == "bytes/s" and value is not None:
-        shown = Cell(words("resources.per_s", amount=bytes_of(value)))
     return [
         Cell(evidence.title(metric.name), note=evidence.definition(metric.name)),
-        shown,
+        evidence.cell(metric.name, value, reason),
         _ideal(evidence, metric),
         _place(evidence, metric, value, reason),
         Cell(count(entry["n"])),

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from bench.report import axes, figures, thin
 from bench.report.blocks import Block, Cell, Column, Figure, Table
+from bench.report.changes import quantity
 from bench.report.evidence import Evidence
-from bench.report.numbers import DASH, bytes_of, count, percent, seconds, significant, with_unit
+from bench.report.numbers import DASH, count, significant
 from bench.report.observed import Line, total
 from bench.servers.family import SERIES, Kind
 
@@ -16,13 +17,8 @@ _POINTS = 800
 _MOST_LINES = 8
 _UNLISTED = {"process_start_s"}  # an instant, and a matter of validity
 
-_WRITTEN: Mapping[str, Callable[[float], str]] = {
-    "fraction": percent,
-    "s": seconds,
-    "bytes": bytes_of,
-    "requests": significant,
-    "tokens": count,
-}
+# Units that the series' own name says.
+_COUNTED: Mapping[str, Callable[[float], str]] = {"requests": significant, "tokens": count}
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +108,7 @@ def _name(evidence: Evidence, line: Line) -> str:
 
 
 def _reading(evidence: Evidence, line: Line) -> str:
-    write = _writer(line.series)
+    write = _writer(evidence, line.series)
     if SERIES[line.series].kind is Kind.COUNTER:
         return evidence.words(
             "server.reading_counter",
@@ -127,18 +123,18 @@ def _reading(evidence: Evidence, line: Line) -> str:
     )
 
 
-def _writer(series: str) -> Callable[[float], str]:
+def _writer(evidence: Evidence, series: str) -> Callable[[float], str]:
     unit = SERIES[series].unit
-    if unit in _WRITTEN:
-        return _WRITTEN[unit]
-    return lambda value: with_unit(significant(value), unit)
+    if unit in _COUNTED:
+        return _COUNTED[unit]
+    return lambda value: quantity(evidence.words, value, unit)
 
 
 def _table(evidence: Evidence, lines: Mapping[str, Sequence[Line]]) -> Table:
     words = evidence.words
     rows = []
     for series in sorted(lines.keys() - _UNLISTED):
-        write = _writer(series)
+        write = _writer(evidence, series)
         counts = SERIES[series].kind is Kind.COUNTER
         for line in lines[series][:_MOST_LINES]:
             values = line.values

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from bench.report.blocks import Block, Cell, Column, Note, Table, absent
+from bench.report.changes import quantity
 from bench.report.evidence import Evidence
-from bench.report.numbers import with_unit
+from bench.report.numbers import bound
 
 TONES = {"ok": "pass", "violated": "fail", "unknown": "undecided", "waived": "none"}
 _SYMBOLS = {"ok": "✓", "violated": "✗", "unknown": "?", "waived": "·"}
@@ -37,13 +38,12 @@ def _row(evidence: Evidence, rule: Mapping[str, Any]) -> list[Cell]:
     words, result = evidence.words, rule["result"]
     measured = absent(words("absent.no_input"))
     if rule["value"] is not None:
-        measured = Cell(with_unit(*evidence.written(rule["value"], rule["unit"])))
-    sign = "≥" if rule["direction"] == "higher" else "≤"
-    allowed = with_unit(*evidence.written(rule["limit"], rule["unit"]))
+        measured = Cell(quantity(words, rule["value"], rule["unit"]))
+    limit = quantity(words, rule["limit"], rule["unit"])
     return [
         Cell(evidence.own(rule["title"]), note=rule["rule"]),
         Cell(f"{_SYMBOLS[result]} {words(f'result.{result}')}", tone=TONES[result]),
         measured,
-        Cell(f"{sign} {allowed}"),
+        Cell(bound(rule["direction"], limit)),
         Cell(evidence.own(rule["advice"])),
     ]

@@ -23,7 +23,7 @@ from bench.judge.checklist_result import (
 from bench.judge.metric import Text
 from bench.judge.verdict import Result
 from bench.record.plan_folder import PlanFolder, latest_path
-from bench.report.acceptance_page import quantity, write_acceptance
+from bench.report.acceptance_page import write_acceptance
 
 HOSTILE = "<script>alert(1)</script> | x"
 
@@ -98,21 +98,6 @@ def test_the_page_is_whole_in_both_languages(
     assert "<script" not in text
     assert ("缺" in text) == (language == "zh")
     assert ("Not an acceptance".lower() in text.lower()) == (language == "en")
-
-
-@pytest.mark.parametrize(
-    ("value", "unit", "text"),
-    [
-        (0.05, "s", "50\u00a0ms"),
-        (0.5, "fraction", "50\u00a0%"),
-        (2.5e9, "B/s", "2.5\u00a0GB/s"),
-        (float("inf"), "s", "∞"),
-        (3, "1", "3"),
-    ],
-)
-def test_values_have_their_units(value: float, unit: str, text: str) -> None:
-    """In the report's own way of writing numbers."""
-    assert quantity(value, unit) == text
 
 
 PLAN = {"created_utc": "a", "bench_version": "1", "scale": 1.0, "settings": {"choose": ("S1.1",)}}

@@ -38,7 +38,7 @@ def test_durations(value: float, text: str) -> None:
         (0.9995, "99.95 %"),
         (0.99999, "99.999 %"),
         (0.0001, "0.01 %"),
-        (-20.333, "-2,033.3 %"),
+        (-20.333, "−2,033.3 %"),
     ],
 )
 def test_shares(value: float, text: str) -> None:
@@ -48,7 +48,7 @@ def test_shares(value: float, text: str) -> None:
 
 @pytest.mark.parametrize(
     ("value", "digits", "text"),
-    [(0, 3, "0"), (1234567.0, 3, "1,234,567"), (0.001234, 3, "0.00123"), (-1.5, 3, "-1.5")],
+    [(0, 3, "0"), (1234567.0, 3, "1,234,567"), (0.001234, 3, "0.00123"), (-1.5, 3, "−1.5")],
 )
 def test_significant_digits(value: float, digits: int, text: str) -> None:
     """No digit before the point is ever rounded away, and thousands are separated."""

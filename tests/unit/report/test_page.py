@@ -92,6 +92,27 @@ def test_a_killed_run_is_not_valid(page_of: Callable[..., Page]) -> None:
     assert "✓ pass" not in page.text
 
 
+@pytest.mark.parametrize(
+    ("reason", "says"),
+    [
+        ("finished", []),
+        ("interrupted", ["Interrupted by hand"]),
+        ("stopped: 5 errors", ["Stopped early by the recipe's stop condition"]),
+    ],
+)
+def test_a_run_that_was_ended_early_says_so(
+    page_of: Callable[..., Page], reason: str, says: list[str]
+) -> None:
+    """A verdict on a part of the plan stands beside the word that it is a part."""
+
+    def ended(run: Any) -> None:
+        run.end["reason"] = reason
+
+    text = page_of("en", change=ended).text
+    found = [line.partition(":")[0] for line in text if "not sent or not finished" in line]
+    assert found == says
+
+
 def test_what_was_not_measured_is_a_dash_with_its_reason(page_of: Callable[..., Page]) -> None:
     """No scrape, no cache counts: a dash whose title says why; never 0."""
     page = page_of(server_interval_s=None, cached_fraction=None)

@@ -49,7 +49,7 @@ def test_errors_stand_beside_the_latencies(
     assert isinstance(table, Table) and isinstance(note, Note)
     assert table in latency.blocks(evidence)
     ttft, itl, _ = [[cell.text for cell in row[1:]] for row in table.rows]
-    assert ttft == ["0.004\xa0ms", "0.5\xa0ms", "2\xa0ms", "-0.001\xa0ms", "1,200"]
+    assert ttft == ["0.004\xa0ms", "0.5\xa0ms", "2\xa0ms", "−0.001\xa0ms", "1,200"]
     assert itl == ["—", "—", "—", "—", "0"]
     assert table.rows[1][1].note
     assert cpu in note.text

@@ -31,6 +31,7 @@ SHARED = {
     "short.e2e_s",
     "statistic.value",
     "statistic.name",
+    "statistic.title",
     "column.n",
     "outliers.sigma",
     "limits.of_level",
