@@ -60,7 +60,8 @@ class Console:
         version = f" {server.version}" if server.version else ""
         self.note(f"server: {server.title}{version}, model {ready.target.model}")
         for gap in ready.probe.gaps:
-            self.note(f"{gap.missing}: {gap.effect} → {gap.remedy}")
+            remedy = f" → {gap.remedy}" if gap.remedy else ""
+            self.note(f"{gap.missing}: {gap.effect}{remedy}")
         self.note(f"ends {ending(self._progress.bounds, self._stop)}")
         self.note(f"writing {folder}")
         if self._animated and not self._quiet:

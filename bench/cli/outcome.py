@@ -27,21 +27,17 @@ def conclude(
     from bench.cli.verdict_view import EXIT_CODES, show
     from bench.judge.judgement import judge
     from bench.record.frame import open_run
-    from bench.report.merge_request import write_summary
-    from bench.report.words import choose_language
 
     run = open_run(folder)
     judgement = judge(run, profile)
     judgement.write(folder)
-    write_summary(run, judgement, folder, choose_language(lang))
     verdict = judgement.verdict
     code = EXIT_CODES[verdict["verdict"]]
     if not as_json:
         show(verdict, judgement.summary, sys.stdout)
-    if report:
-        page = _report(run, judgement, folder / "report.html", lang)
-        if page is not None and not as_json:
-            click.echo(f"report: {page}")
+    page = write_documents(run, judgement, lang=lang, report=report)
+    if page is not None and not as_json:
+        click.echo(f"report: {page}")
     if as_json:
         answer = {
             "run": str(folder),
@@ -55,14 +51,21 @@ def conclude(
     return code
 
 
-def _report(run: Run, judgement: Judgement, page: Path, lang: str) -> Path | None:
-    """The report's path; a report that can't be written does not undo the run."""
+def write_documents(run: Run, judgement: Judgement, *, lang: str, report: bool) -> Path | None:
+    """Writes summary.md and, with `report`, report.html into the run folder; the report's path.
+
+    A report that can't be written does not undo the run.
+    """
+    from bench.report.merge_request import write_summary
     from bench.report.page import write_report
     from bench.report.words import choose_language
 
+    language = choose_language(lang)
+    write_summary(run, judgement, run.path, language)
+    if not report:
+        return None
     try:
-        write_report(run, judgement, page, language=choose_language(lang))
+        return write_report(run, judgement, run.path / "report.html", language=language)
     except BenchError as error:
         click.echo(f"bench: report not written: {error.message}", err=True)
         return None
-    return page

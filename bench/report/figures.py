@@ -98,6 +98,40 @@ def points(
     return trace
 
 
+def whiskers(
+    name: str,
+    x: Sequence[float] | Floats,
+    y: Sequence[float] | Floats,
+    ends: tuple[Sequence[float] | Floats, Sequence[float] | Floats],
+    colour: str,
+    *,
+    hover: str,
+    text: Sequence[str],
+) -> Trace:
+    """A line through single values, each with its interval; an end that is not known is left out.
+
+    `text` is shown in the hover as `%{text}`.
+    """
+    values = np.asarray(y, dtype=np.float64)
+    low, high = (np.asarray(end, dtype=np.float64) for end in ends)
+    below, above = values - low, high - values
+    trace = line(name, x, values, colour, hover=hover)
+    return trace | {
+        "mode": "lines+markers",
+        "marker": {"color": colour, "size": 7},
+        "text": list(text),
+        "error_y": {
+            "type": "data",
+            "symmetric": False,
+            "array": rounded(np.where(np.isfinite(above), above, 0.0)),
+            "arrayminus": rounded(np.where(np.isfinite(below), below, 0.0)),
+            "color": colour,
+            "thickness": 1.2,
+            "width": 4,
+        },
+    }
+
+
 def histogram(name: str, edges: Floats, counts: Any, colour: str, *, hover: str) -> Trace:
     """Counted bins as a filled step line, which stays true on a logarithmic axis."""
     steps = np.append(np.asarray(counts, dtype=np.float64), counts[-1])

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bench import __version__
+from bench.judge.compare_likeness import conditions as conditions_of_run
 from bench.judge.metric import Reading
 from bench.judge.stats import Estimate, finite_or_none
 from bench.judge.summary import value_of
@@ -26,18 +27,39 @@ from bench.judge.sweep import (
 from bench.judge.verdict import Verdict
 from bench.sweep.baseline import Baseline
 from bench.sweep.order import SweepOrder
+from bench.workload.recipe import recipe_hash
 
 SCHEMA = 1
+
+
+def conditions_of(sweep: SweepOrder, manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """What has to be the same for two sweeps to be held against each other.
+
+    As of one of its runs, but the recipe is the one before a load was laid on it.
+    """
+    return {**conditions_of_run(manifest), "recipe": recipe_hash(sweep.recipe)}
+
+
+def subject_of(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """What ran against what, to be told; as of one of the sweep's runs."""
+    server = (manifest.get("server") or {}).get("server") or {}
+    resolved = (manifest.get("workload") or {}).get("resolved") or {}
+    return {
+        "recipe": resolved.get("title"),
+        "url": manifest["target"].get("url"),
+        "model": manifest["target"].get("model"),
+        "server": " ".join(str(server[k]) for k in ("title", "version") if server.get(k)) or None,
+    }
 
 
 def as_json(
     sweep: SweepOrder,
     steps: Sequence[Step],
     ended: bool,
-    conditions: Mapping[str, Any],
+    manifest: Mapping[str, Any],
     baseline: Baseline | None = None,
 ) -> dict[str, Any]:
-    """sweep.json.  `ended` is as `Sweeper.make` says; `conditions`: what ran against what."""
+    """sweep.json.  `ended` is as `Sweeper.make` says; `manifest` that of one of the runs."""
     wanted = sweep.attainment
     ascending = sorted(steps, key=lambda step: step.load)
     attained = [] if wanted is None else attainment_points(ascending, wanted)
@@ -60,7 +82,8 @@ def as_json(
         "confidence": sweep.profile.confidence if sweep.profile else None,
         "replicas": sweep.replicas,
         "baseline": baseline.path if baseline else None,
-        "conditions": dict(conditions),
+        "subject": subject_of(manifest),
+        "conditions": conditions_of(sweep, manifest),
         "metrics": {
             "max_goodput_rps": _reading(goodput),
             "scaling_coefficient": _reading(scaling),
@@ -102,7 +125,10 @@ def verdict_of(
 
 def _profile(sweep: SweepOrder) -> dict[str, Any] | None:
     found = sweep.profile
-    return {"name": found.name, "title": found.title.model_dump()} if found else None
+    if found is None:
+        return None
+    good = [limit.model_dump() for limit in found.good.limits] if found.good else []
+    return {"name": found.name, "title": found.title.model_dump(), "good": good}
 
 
 def _highest(points: Sequence[Point], wanted: float | None) -> dict[str, Any] | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, Protocol
 
 from bench.conduct.run import Order, Watch, conduct
@@ -94,10 +93,12 @@ class Sweeper:
     def _step(self, load: float) -> Step:
         """The step at a load, made unless a valid run of it is there."""
         kind = "rate" if self._sweep.open_loop else "concurrency"
+        profile = self._sweep.profile
         key = f"{kind}:{load:.6g}"
         record = self._records.get(key, {"key": key, "load": load, "runs": []})
         if record["runs"]:
-            step = self._judge(load, self._folder.path / record["runs"][-1])
+            path = self._folder.path / record["runs"][-1]
+            step = step_of(load, self._folder.link(path), judge(open_run(path), profile))
             if step.valid:
                 return step
         for _ in range(ATTEMPTS):
@@ -117,12 +118,9 @@ class Sweeper:
             raise Interrupted
         record["runs"].append(self._folder.link(done.path))
         self._folder.keep(record)
-        return self._judge(load, done.path)
-
-    def _judge(self, load: float, path: Path) -> Step:
-        run = open_run(path)
+        run = open_run(done.path)
         judgement = judge(run, self._sweep.profile)
-        judgement.write(path)
-        step = step_of(load, self._folder.link(path), judgement)
+        judgement.write(done.path)
+        step = step_of(load, self._folder.link(done.path), judgement)
         self._watch.judged(run, judgement, step)
         return step
