@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -16,6 +17,7 @@ import pytest
 from bench.cli.verdict_view import EXIT_CODES
 from bench.errors import ExitCode
 from bench.judge.judgement import judge
+from bench.load.wire import SWEEP_NS
 from bench.record.frame import open_run
 from bench.sim.config import SimConfig
 from bench.sim.process import SimProcess, running_sim
@@ -161,6 +163,32 @@ def test_ctrl_c_twice_ends_a_run_whose_worker_does_not_answer(
     assert end["dead_workers"] == [0]
     assert end["aborted"] > 0
     assert_accounted(run.folder, end)
+
+
+# -- a worker that is held ---------------------------------------------------------------------
+
+
+def test_a_suspended_worker_is_a_stall(
+    slow_sim: SimProcess, tmp_path: Path, conducting: Conduct, assert_accounted: Accounted
+) -> None:
+    """Stopped for a second while it mostly waits, it finds out, and the run is not valid.
+
+    It can't know when it was stopped, only when it was to look again, at most one sweep later.
+    """
+    least_s = 1.0 - SWEEP_NS / 1e9 - 0.01
+    load = {"concurrency": 1, "requests": None, "duration_s": 5.0}
+    with conducting(slow_sim.url, tmp_path, workers=1, **load) as run:
+        run.wait_for_seconds(2)
+        os.kill(*run.workers, signal.SIGSTOP)
+        time.sleep(1.0)
+        os.kill(*run.workers, signal.SIGCONT)
+        end = run.finish()
+    assert_accounted(run.folder, end)
+    assert end["client"]["workers"][0]["loop_stall_max_s"] >= least_s
+    verdict = judge(open_run(run.folder)).verdict
+    stalls = [rule["value"] for rule in verdict["reasons"] if rule["rule"] == "loop_stall"]
+    assert len(stalls) == 1 and stalls[0] >= least_s
+    assert EXIT_CODES[verdict["verdict"]] is ExitCode.UNDECIDED
 
 
 # -- a full disk -------------------------------------------------------------------------------
