@@ -10,7 +10,7 @@ import numpy as np
 from bench.report import axes, figures
 from bench.report.blocks import Block, Cell, Column, Figure, Section, Table, absent
 from bench.report.changes import own, quantity
-from bench.report.numbers import count, significant
+from bench.report.numbers import count, percent, significant
 from bench.report.page import assemble, write_page
 from bench.report.sections.band import SYMBOLS, Band, Card
 from bench.report.sweep_rows import (
@@ -101,7 +101,8 @@ def _curves(words: Words, found: Found) -> Section:
         ]
         if found["attained"] is not None:
             blocks.append(_attainment(words, found, steps))
-    return Section("curves", words("sweep.curves"), words("sweep.curves_lead"), tuple(blocks))
+    lead = words("sweep.curves_lead", level=percent(found["confidence"]))
+    return Section("curves", words("sweep.curves"), lead, tuple(blocks))
 
 
 def _throughput(words: Words, found: Found, steps: Sequence[Found]) -> Figure:
@@ -193,7 +194,9 @@ def _figure(
     knee = found["saturation"]["value"] if found["saturation"]["lost"] is not None else None
     drawn = list(marks)
     if knee is not None:
-        drawn.append(figures.Mark(knee, words("sweep.knee"), colour="@purple", dash="dot"))
+        drawn.append(
+            figures.Mark(knee, words("sweep.knee"), colour="@purple", dash="dot", foot=True)
+        )
     ticks = tuple((load, significant(load)) for load in _loads(steps).tolist())
     x = axes.Axis(words(f"sweep.load_{found['loop']}"), log=True, ticks=ticks)
     return Figure(

@@ -55,26 +55,35 @@ def interval_of(words: Words, found: Found, row: Found) -> str:
 
 def columns(words: Words, found: Found) -> list[Column]:
     """Heads of the table of steps."""
-    heads = [Column(words(f"sweep.load_{found['loop']}"), "number")]
+    wanted = found["attainment"]
+    share = DASH if wanted is None else quantity(words, wanted, "fraction")
+    heads = [
+        Column(words(f"sweep.load_{found['loop']}"), "number"),
+        Column(words("sweep.verdict")),
+        Column(words("sweep.attained", share=share), "", words("sweep.attained_note")),
+    ]
     for metric, statistic, _ in _SHOWN:
         heads.append(Column(_head(words, metric, statistic), "number"))
     if found["loop"] == "open":
         heads.append(Column(words("sweep.sustained"), "number", words("sweep.sustained_note")))
-    wanted = found["attainment"]
-    share = DASH if wanted is None else quantity(words, wanted, "fraction")
-    heads.append(Column(words("sweep.attained", share=share), "", words("sweep.attained_note")))
-    heads.append(Column(words("sweep.verdict")))
     return heads
 
 
 def _head(words: Words, metric: str, statistic: str) -> str:
-    short = words(f"sweep.short_{metric}")
+    known = f"short.{metric}"
+    short = words(known if words.known(known) else f"sweep.short_{metric}")
     return short if statistic == "value" else f"{statistic.upper()}{SPACE}{short}"
 
 
 def cells(words: Words, found: Found, step: Found, href: str = "") -> list[Cell]:
     """One step; `href` leads to its run's report."""
-    row = [Cell(significant(step["load"]), href=href)]
+    verdict, attained = step["verdict"], step["attained"]
+    note = ", ".join(step["reasons"])
+    row = [
+        Cell(significant(step["load"]), href=href),
+        Cell(f"{SYMBOLS[verdict]} {words(f'verdict.{verdict}')}", note=note, tone=verdict),
+        Cell(words(f"sweep.step_{attained}"), tone=TONES[attained]),
+    ]
     for metric, statistic, unit in _SHOWN:
         entry = step["metrics"][metric]
         if statistic in entry.get("infinite", ()):
@@ -86,16 +95,10 @@ def cells(words: Words, found: Found, step: Found, href: str = "") -> list[Cell]
             row.append(Cell(quantity(words, entry[statistic], unit)))
     if found["loop"] == "open":
         share = step["sustained"]["value"]
+        known = share is not None
         row.append(
-            absent(words("absent.no_value"))
-            if share is None
-            else Cell(quantity(words, share, "fraction"))
+            Cell(quantity(words, share, "fraction")) if known else absent(words("absent.no_value"))
         )
-    attained = step["attained"]
-    row.append(Cell(words(f"sweep.step_{attained}"), tone=TONES[attained]))
-    verdict = step["verdict"]
-    note = ", ".join(step["reasons"])
-    row.append(Cell(f"{SYMBOLS[verdict]} {words(f'verdict.{verdict}')}", note=note, tone=verdict))
     return row
 
 
@@ -132,7 +135,7 @@ def markdown(found: Found, words: Words) -> str:
         because(words, found),
         "",
         f"| {' | '.join(heads)} |",
-        f"|{'---:|' * (len(heads) - 2)}---|---|",
+        f"|---:|---|---|{'---:|' * (len(heads) - 3)}",
     ]
     for step in found["steps"]:
         lines.append(f"| {' | '.join(cell.text for cell in cells(words, found, step))} |")

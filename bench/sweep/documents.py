@@ -8,6 +8,7 @@ from typing import Any
 
 from bench import __version__
 from bench.judge.compare_likeness import conditions as conditions_of_run
+from bench.judge.judgement import NO_PROFILE
 from bench.judge.metric import Reading
 from bench.judge.stats import Estimate, finite_or_none
 from bench.judge.summary import value_of
@@ -79,7 +80,7 @@ def as_json(
         "require_rps": sweep.require_rps,
         "profile": _profile(sweep),
         "attainment": wanted,
-        "confidence": sweep.profile.confidence if sweep.profile else None,
+        "confidence": (sweep.profile or NO_PROFILE).confidence,
         "replicas": sweep.replicas,
         "baseline": baseline.path if baseline else None,
         "subject": subject_of(manifest),

@@ -42,6 +42,8 @@ SHARED = {
     "compare.p",
     "diagnosis.condition",
     "acceptance.attested_by",
+    "sweep.because",
+    "sweep.step_none",
     "acceptance.verdict",
 }
 # Groups whose names come from tables of other rooms, or from plotly.
@@ -58,6 +60,13 @@ OUTSIDE = (
     "series.",
     "short.",
     "statistic.",
+    "sweep.attained_",
+    "sweep.figure_",
+    "sweep.load_",
+    "sweep.saturation_",
+    "sweep.short_",
+    "sweep.step_",
+    "sweep.unit_",
     "unit.",
     "verdict.",
 )
