@@ -66,43 +66,62 @@ class Body:
     def decode(self) -> bool:
         """Decodes what has come of a stream since the last call.
 
-        True when it was nothing but events like the one the answer has learnt, one a read.
+        True when it ended with events like the one the answer has learnt, each in a read of its
+        own.
         """
-        pieces = self.pieces
-        if not pieces:
-            return False
-        alike = (
-            not self._tail
-            and not self.encoding
-            and self.spoilt is None
-            and len(self.marks) == len(pieces)
-            and self.answer.feed_alike(pieces, self.times_ns, self.lows_ns)
-        )
-        if alike:
-            self.size_bytes += self.pending_bytes
-        else:
-            self._decode_any()
-        pieces.clear()
-        self.marks, self.times_ns, self.lows_ns = array("q"), array("q"), array("q")
-        self.pending_bytes = self._tail_bytes
+        start, stop, alike = 0, len(self.pieces), False
+        one_each = len(self.marks) == stop and not self.encoding
+        while start < stop:
+            end, alike = stop, False
+            if one_each and not self._tail and self.spoilt is None:
+                end = self._end_of_run(start)
+                alike = end > start and self._feed_alike(start, end)
+                end = max(end, start + 1)
+            if not alike:
+                self._decode_any(start, end)
+            start = end
+        if stop:
+            self.pieces.clear()
+            self.marks, self.times_ns, self.lows_ns = array("q"), array("q"), array("q")
+            self.pending_bytes = self._tail_bytes
         return alike
 
-    def _decode_any(self) -> None:
-        pieces = self._inflated(self.pieces) if self.encoding else self.pieces
+    def _end_of_run(self, start: int) -> int:
+        """Up to which piece they end the way the answer has learnt."""
+        suffix, end = self.answer.suffix, start
+        while suffix and end < len(self.pieces) and self.pieces[end].endswith(suffix):
+            end += 1
+        return end
+
+    def _feed_alike(self, start: int, end: int) -> bool:
+        events = self.pieces[start:end]
+        alike = self.answer.feed_alike(events, self.times_ns[start:end], self.lows_ns[start:end])
+        if alike:
+            self.size_bytes += sum(map(len, events))
+        return alike
+
+    def _decode_any(self, start: int, end: int) -> None:
+        """Decodes pieces of reads that are whole: one, or all there are."""
+        pieces = self.pieces[start:end]
+        if self.encoding:
+            pieces = self._inflated(pieces)
         fresh = b"".join(pieces)
         self.size_bytes += len(fresh)
         if self.spoilt is not None:
             pass
         elif self._framing.end.search(fresh) or (self._tail and self._tail[-1].endswith(b"\r")):
-            self._split(b"".join((*self._tail, fresh)), pieces)
+            self._split(b"".join((*self._tail, fresh)), pieces, start)
         elif fresh:  # a part of one long event: looked at when its end is there
             self._tail.append(fresh)
             self._tail_bytes += len(fresh)
 
-    def _split(self, buffer: bytes, pieces: list[bytes]) -> None:
-        """Feeds the events that are complete in `buffer`, which is the tail and `pieces`."""
+    def _split(self, buffer: bytes, pieces: list[bytes], before: int) -> None:
+        """Feeds the events that are complete in `buffer`, which is the tail and `pieces`.
+
+        So many pieces, one a read, were `before` them.
+        """
         payloads, ends, consumed, stray = self._framing.split(buffer)
-        reads = self._completing_reads(ends, pieces)
+        reads = self._completing_reads(ends, pieces, before)
         self.answer.feed(payloads, reads, self.times_ns, self.lows_ns)
         rest = buffer[consumed:]
         if stray is not None:
@@ -111,14 +130,14 @@ class Body:
         self._tail = [rest] if rest else []
         self._tail_bytes = len(rest)
 
-    def _completing_reads(self, ends: list[int], pieces: list[bytes]) -> list[int]:
+    def _completing_reads(self, ends: list[int], pieces: list[bytes], before: int) -> list[int]:
         """For each event the read that completed it."""
         reads: list[int] = []
-        read, piece, length = -1, 0, self._tail_bytes
+        read, piece, length = before - 1, 0, self._tail_bytes
         for end in ends:
             while length < end:
                 read += 1
-                upto = self.marks[read]
+                upto = self.marks[read] - before
                 while piece < upto:
                     length += len(pieces[piece])
                     piece += 1

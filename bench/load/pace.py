@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from bench.model import Exchange, Outcome, Phase
 
-SLOT_STEP_S = 0.0001
+SLOT_STEP_S = 0.0002
 """Default gap between the opening of two slots of a closed loop.
 
 A single-threaded client can't send at one instant on all of them; without a gap the last slots

@@ -21,6 +21,10 @@ from bench.model import Exchange, Outcome, Session, Workload
 
 LOOKAHEAD_NS = 2_000_000_000
 LOOKAHEAD_FLIGHTS = 256
+LOOKAHEAD_BYTES = 64 * 2**20
+"""A closed loop has a request rendered for each of its slots, as far as they are no more than this
+together: slots that opened together fall free together."""
+
 
 
 class Transport(Protocol):
@@ -65,7 +69,8 @@ class Replay:
         self._order = 0
         self._unrendered: deque[Conversation] = deque()
         self._ready: deque[Conversation] = deque()
-        self._ready_wanted = min(pace.concurrency or 0, LOOKAHEAD_FLIGHTS)
+        self._ready_bytes = 0
+        self._ready_wanted = pace.concurrency or 0
         self._upcoming: Session | None = None
         self._exhausted = False
         self._stop_ns: int | None = None
@@ -164,7 +169,10 @@ class Replay:
         while self._unrendered:
             conversation = self._unrendered.popleft()
             if conversation.awaits_render:
+                waits_for_slot = conversation.slot and conversation.next_turn == 0
                 self._render_next(conversation)
+                if waits_for_slot and conversation.flight is not None:
+                    self._ready_bytes += len(conversation.flight.request)
                 return True
         if len(self._ready) < self._ready_wanted:
             self._fill_ready(1)
@@ -236,6 +244,8 @@ class Replay:
     def _fill_ready(self, most: int = LOOKAHEAD_FLIGHTS) -> None:
         """Closed loop: keeps sessions rendered for the slots that fall free next."""
         while most > 0 and len(self._ready) < self._ready_wanted:
+            if len(self._ready) >= LOOKAHEAD_FLIGHTS and self._ready_bytes > LOOKAHEAD_BYTES:
+                return
             most -= 1
             session = self._next_session()
             if session is None:
@@ -248,7 +258,10 @@ class Replay:
         if not self._ready:
             self._fill_ready(1)
         if self._ready:
-            self._send(self._ready.popleft(), due_ns)
+            conversation = self._ready.popleft()
+            if conversation.flight is not None:
+                self._ready_bytes -= len(conversation.flight.request)
+            self._send(conversation, due_ns)
 
     def _render_next(self, conversation: Conversation) -> None:
         turn = conversation.turn
