@@ -37,9 +37,10 @@ _BLOCK = re.compile(r"(?:^<!-- (.*?) -->\n)?^```(\w*)\n(.*?)^```", re.MULTILINE 
 _FILE = re.compile(r"`([\w-]+\.yaml)`:\n\n```yaml\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _RUN_FOLDER = re.compile(r"\breports/[\w-]+")
 _URL = re.compile(r"http://(?:127\.0\.0\.1|host):8000\b")
-_JUDGED = {"run", "judge", "compare", "demo", "accept", "nightly"}
+_JUDGED = {"run", "sweep", "judge", "compare", "demo", "accept", "nightly"}
 _VERDICTS = {0, 3, 4}
 _CUT = ("--requests", "12", "--duration", "2", "--warmup", "1", "--no-report")
+_CUT_SWEEP = (*_CUT, "--most-runs", "2", "--cool-down", "0")
 _OPERATOR = re.compile(r"\s(?=[|>&])")
 _NOT_OURS = ("make ", "source ")
 """The gate (.ci/run) runs these."""
@@ -118,9 +119,9 @@ class Shell:
         if words[:2] == ["bench", "sim"]:
             self._serve(f"exec {line} --port 0")
             return
-        if words[:2] == ["bench", "run"]:
+        if words[:2] in (["bench", "run"], ["bench", "sweep"]):
             own, *rest = _OPERATOR.split(line, maxsplit=1)
-            line = " ".join([own, *_CUT, *rest])
+            line = " ".join([own, *(_CUT if words[1] == "run" else _CUT_SWEEP), *rest])
         done = self._popen(line)
         out, err = done.communicate(timeout=PATIENCE_S)
         judged = words[0] == "bench" and words[1] in _JUDGED and "|" not in words
