@@ -18,6 +18,7 @@ from bench.load.flight import Flight
 SO_TIMESTAMPNS = 35  # asm-generic/socket.h; Python's socket module has no name for it
 _RTT_AND_RETRANSMITS = struct.Struct("68xI28xI")  # struct tcp_info, linux/tcp.h
 _NOTHING = memoryview(b"")
+_TLS_RECORD_BYTES = 16_384
 _READ = select.EPOLLIN | select.EPOLLRDHUP
 _READ_WRITE = _READ | select.EPOLLOUT
 
@@ -132,7 +133,9 @@ class Connection:
                 return b""
         parts: list[bytes] = []
         try:
-            while part := self._tls.read(65536):
+            while self._tls_in.pending or self._tls.pending():  # reading more would raise
+                if not (part := self._tls.read(_TLS_RECORD_BYTES)):
+                    break
                 parts.append(part)
         except ssl.SSLWantReadError:
             pass
@@ -141,7 +144,7 @@ class Connection:
         if self._tls_out.pending:  # an answer to a key update
             self._queue(self._tls_out.read())
             self._flush()
-        return b"".join(parts)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def start(self, flight: Flight) -> None:
         """Sends the flight's request, or what the kernel takes of it.  Raises OSError."""

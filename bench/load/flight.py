@@ -195,18 +195,26 @@ class Flight:
         return len(self.unparsed) < UNPARSED_READS
 
     def parse(self) -> None:
-        """Gives the HTTP parser what was postponed.  Raises httptools.HttpParserError."""
-        parser, body = self.parser, self.body
+        """Gives the HTTP parser what was postponed.  Raises httptools.HttpParserError.
+
+        Each of these reads begins and ends with a chunk.  Two line ends a chunk tell that there is
+        one in each, so that the parser can have them as one.
+        """
+        parser, body, reads = self.parser, self.body, self.unparsed
         assert parser is not None
-        before = len(body.pieces)
+        before, joined = len(body.pieces), b"".join(self.unparsed)
         try:
-            for read in self.unparsed:
-                parser.feed_data(read)
-                body.marks.append(len(body.pieces))
+            if joined.count(b"\r\n") == 2 * len(reads):
+                parser.feed_data(joined)
+                body.marks.extend(range(before + 1, len(body.pieces) + 1))
+            else:
+                for read in reads:
+                    parser.feed_data(read)
+                    body.marks.append(len(body.pieces))
         finally:
             body.marks.extend([len(body.pieces)] * (len(body.times_ns) - len(body.marks)))
             body.pending_bytes += sum(map(len, body.pieces[before:]))
-            self.unparsed.clear()
+            reads.clear()
 
     def hang_up(self) -> None:
         """Nothing more will be read: parses what was postponed and lets the parser go.
