@@ -38,6 +38,7 @@ from bench.workload.tokens import (
 Announce = Callable[[str], None]
 
 OPEN_LOOP_WARM_MOST = 256
+PORT_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
 _FILES_BESIDE_CONNECTIONS = 64
 
 
@@ -66,6 +67,8 @@ async def prepare(
 
     Raises TargetError, ConfigError, TraceError, UsageError.
     """
+    pace = pace_of(recipe)
+    check_limits(pace.concurrency or 1, workers)
     reading = open_source(recipe)
     found = await probe(target, family=family, metrics_url=metrics_url, announce=announce)
     target = replace(target, model=found.model)
@@ -73,9 +76,8 @@ async def prepare(
     announce(f"planning {recipe.name}")
     plan = build_plan(recipe, reading, vocabulary, spool_folder=spool_folder)
     _check_context(plan, found)
-    pace = pace_of(recipe)
     warm = _warm_connections(plan, pace)
-    _check_limits(max(warm, pace.concurrency or 0), workers)
+    check_limits(max(warm, pace.concurrency or 0), workers)
     return Ready(target, found, plan, pace, warm)
 
 
@@ -203,19 +205,21 @@ def _warm_connections(plan: Plan, pace: Pace) -> int:
     return max(1, min(OPEN_LOOP_WARM_MOST, busiest_second))
 
 
-def _check_limits(connections: int, workers: int) -> None:
-    """Refuses more connections than this machine lets a process or an address have."""
+def check_limits(connections: int, workers: int) -> None:
+    """Refuses more connections than this machine lets a process or an address have.
+
+    Raises UsageError with the command that allows them.
+    """
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     each = math.ceil(connections / workers) + _FILES_BESIDE_CONNECTIONS
     if each > hard:
         raise UsageError(
-            f"{connections} connections over {workers} worker(s) need {each} open files each; "
+            f"{connections} connection(s) over {workers} worker(s) need {each} open files each; "
             f"this shell's hard limit is {hard}",
             f"raise it (ulimit -Hn {each}) or use more --workers",
         )
-    ports = Path("/proc/sys/net/ipv4/ip_local_port_range")
-    if ports.exists():
-        low, high = map(int, ports.read_text().split())
+    if PORT_RANGE.exists():
+        low, high = map(int, PORT_RANGE.read_text().split())
         if connections > (high - low) * 0.9:
             raise UsageError(
                 f"{connections} connections to one address need as many local ports; this machine "

@@ -26,6 +26,7 @@ from bench.tls import tls_context
 
 ANSWER_BYTES_MAX = 8 * 2**20
 CALL_S = 15.0
+CALLS_AT_ONCE = 16
 GENERATE_S = 60.0
 _REDIRECTS_MAX = 3
 _SHOWN_CHARACTERS = 200
@@ -76,7 +77,9 @@ class ControlClient:
     async def __aenter__(self) -> Self:
         target = self._target
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(ssl=tls_context(target.tls), force_close=True),
+            connector=aiohttp.TCPConnector(
+                ssl=tls_context(target.tls), force_close=True, limit=CALLS_AT_ONCE
+            ),
             timeout=aiohttp.ClientTimeout(total=CALL_S, connect=target.timeouts.connect_s),
         )
         return self

@@ -34,6 +34,10 @@ _CUT_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/ev"
 _RANK_HEADER = "X-data-parallel-rank"
 
 
+class _LeftEarly(Exception):
+    """The client closed its connection before its answer began."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Job:
     """One accepted request."""
@@ -88,7 +92,11 @@ class Answering:
         request = _engine_request(request_id, ask, shape, self._config)
         job = _Job(ask, shape, driver, request, received_ns)
         streamed = ask.stream and not shape.ignore_stream
-        response = await (self._stream(http, job) if streamed else self._whole(job))
+        try:
+            response = await (self._stream(http, job) if streamed else self._whole(job))
+        except _LeftEarly:
+            self._truth.add(TruthRow(request_id, received_ns, finish="abort", fault=shape.fault))
+            return web.Response()  # goes nowhere: the client has closed the connection
         if shape.close_silently:
             await response.prepare(http)
             await response.write_eof()
@@ -102,10 +110,13 @@ class Answering:
         response = web.StreamResponse(
             headers={"Content-Type": endpoint.stream_type} | self._headers | _encoding(shape)
         )
-        await response.prepare(http)
+        try:
+            await response.prepare(http)
+        except ConnectionResetError:
+            raise _LeftEarly from None
         transport = http.transport
         if transport is None:
-            raise ConnectionResetError("the client left before its answer began")
+            raise _LeftEarly
         chunks = endpoint.chunks(self._reply(job))
         composer = Composer(endpoint, chunks, ask.wants, shape, self._config.block_tokens)
         plain = shape is SOUND and not (ask.wants.continuous_usage or ask.wants.token_ids)

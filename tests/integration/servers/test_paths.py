@@ -25,10 +25,8 @@ from bench.workload.resolve import Overrides, override, recipe_of_lengths
 ASKED = {
     "GET /v1/models",
     "GET /metrics",
-    "GET /metrics/",
     "GET /prometheus/metrics",
     "GET /info",
-    "GET /props",
     "GET /v2",
     "GET /version",
     "GET /server_info",

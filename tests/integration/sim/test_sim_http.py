@@ -9,7 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
+from aiohttp import web
 from prometheus_client.parser import text_string_to_metric_families
 
 from bench.errors import UsageError
@@ -346,3 +348,24 @@ def test_a_truth_file_that_cannot_be(served: Served, tmp_path: Path) -> None:
 
     with pytest.raises(UsageError, match="truth file"):
         served(scenario, truth=tmp_path / "none" / "truth.jsonl")
+
+
+def test_a_client_that_left_before_its_answer_began(
+    served: Served, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The request is in the truth as broken off, and no traceback is logged."""
+    prepare = web.StreamResponse.prepare
+
+    async def gone(response: web.StreamResponse, request: web.BaseRequest) -> Any:
+        if type(response) is web.StreamResponse:
+            raise aiohttp.ClientConnectionResetError("Cannot write to closing transport")
+        return await prepare(response, request)
+
+    monkeypatch.setattr(web.StreamResponse, "prepare", gone)
+
+    async def scenario(server: SimServer, client: Any) -> None:
+        await client.chat()
+        assert [row.finish for row in server.truth] == ["abort"]
+
+    served(scenario)
+    assert caplog.records == []

@@ -1,13 +1,19 @@
-"""How a run's pace is divided among its workers."""
+"""How a run's pace is divided among its workers, and what this machine lets it have."""
 
 from __future__ import annotations
+
+import asyncio
+import resource
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.conduct.preflight import pace_of, shares, useful_workers
+from bench.conduct.preflight import check_limits, pace_of, prepare, shares, useful_workers
+from bench.errors import UsageError
 from bench.load.pace import Pace
+from bench.model import Target
 from bench.workload.resolve import Overrides, override, recipe_of_lengths
 
 
@@ -52,3 +58,52 @@ def test_a_closed_loop_has_slots_and_an_open_one_a_cap() -> None:
     assert (closed.concurrency, closed.max_concurrency) == (5, None)
     opened = pace_of(override(recipe, Overrides(rate_rps=2.0, max_concurrency=7, duration_s=30)))
     assert (opened.concurrency, opened.max_concurrency, opened.duration_s) == (None, 7, 30.0)
+
+
+# -- what the machine allows -------------------------------------------------------------------
+
+
+@pytest.fixture
+def open_files(monkeypatch: pytest.MonkeyPatch) -> int:
+    """The hard limit of open files, made small."""
+    monkeypatch.setattr(resource, "getrlimit", lambda which: (200, 200))
+    return 200
+
+
+@pytest.mark.parametrize(("connections", "workers"), [(136, 1), (272, 2)])
+def test_as_many_connections_as_open_files(open_files: int, connections: int, workers: int) -> None:
+    """Each worker has its share of them, and needs 64 files beside; one more is too many."""
+    check_limits(connections, workers)
+    with pytest.raises(UsageError, match=f"need 201 open files each.* limit is {open_files}") as no:
+        check_limits(connections + 1, workers)
+    assert "ulimit -Hn 201" in no.value.hint
+
+
+def test_open_files_are_counted_before_the_server_is_asked(open_files: int) -> None:
+    """Of a closed loop the number of connections is known at once: nothing listens, no matter."""
+    recipe = override(recipe_of_lengths(8, 8), Overrides(concurrency=1000, requests=10))
+
+    async def main() -> None:
+        await prepare(
+            recipe, Target("http://127.0.0.1:1", "m"), family=None, metrics_url=None, workers=1,
+            spool_folder=None, announce=lambda text: None,
+        )  # fmt: skip
+
+    with pytest.raises(UsageError, match="need 1064 open files"):
+        asyncio.run(main())
+
+
+def test_as_many_connections_as_local_ports(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A connection has a local port, and a tenth of the range is left to others."""
+    monkeypatch.setattr(resource, "getrlimit", lambda which: (10**6, 10**6))
+    range_file = tmp_path / "range"
+    range_file.write_text("32768\t33768\n")
+    monkeypatch.setattr("bench.conduct.preflight.PORT_RANGE", range_file)
+    check_limits(900, 1)
+    with pytest.raises(UsageError, match=r"901 connection.* has 1000 ") as no:
+        check_limits(901, 1)
+    assert "sysctl -w net.ipv4.ip_local_port_range" in no.value.hint
+    monkeypatch.setattr("bench.conduct.preflight.PORT_RANGE", tmp_path / "none")
+    check_limits(901, 1)
