@@ -1,0 +1,99 @@
+"""What a stream amounts to does not depend on how its reads were cut, nor on which were put off."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import httptools
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bench.load import flight as flight_module
+from bench.load.conclude import conclude
+from bench.load.flight import Flight
+from bench.model import Exchange, Outcome, Turn
+
+HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+READ_NS = 1_000
+
+
+def content(text: str) -> bytes:
+    choice = {"index": 0, "delta": {"content": text}, "finish_reason": None}
+    return b"data: " + orjson.dumps({"id": "chat-1", "choices": [choice]}) + b"\n\n"
+
+
+FINISH = (
+    b'data: {"id":"chat-1","choices":[{"index":0,"delta":{},"finish_reason":"length"}]}\n\n'
+    b"data: [DONE]\n\n"
+)
+TEXTS = st.sampled_from(["a", " b", "你", '"', "\\n", "}]}", "", "long text", " c"])
+CHANGED = b': ping\n\ndata: {"id":"chat-1","choices":[{"delta":{"content":"z"}}]}\n\n'
+
+
+@st.composite
+def chunked_streams(draw: st.DrawFn) -> tuple[list[bytes], list[bytes]]:
+    """Events, and the chunks they were sent in: mostly one each, some joined, some cut in two."""
+    events = [content(draw(TEXTS)) for _ in range(draw(st.integers(1, 80)))]
+    if draw(st.booleans()):
+        events.insert(draw(st.integers(0, len(events))), CHANGED)
+    chunks: list[bytes] = []
+    for event in [*events, FINISH]:
+        how = draw(st.sampled_from(["own", "own", "own", "own", "own", "own", "joined", "cut"]))
+        if how == "joined" and chunks:
+            chunks[-1] += event
+        elif how == "cut":
+            middle = draw(st.integers(1, len(event) - 1))
+            chunks += [event[:middle], event[middle:]]
+        else:
+            chunks.append(event)
+    return events, [b"%x\r\n%b\r\n" % (len(chunk), chunk) for chunk in chunks]
+
+
+def taken(reads: list[bytes], *, postpone: bool) -> Exchange:
+    """The record of a flight that is fed as the wire transport does it."""
+    flight = Flight(Turn(0, None, None, None, None), 0, 0, "r")
+    flight.parser = httptools.HttpResponseParser(flight)
+    for number, read in enumerate(reads, 1):
+        at_ns = number * READ_NS
+        if postpone and flight.regular_end and read.endswith(flight.regular_end):
+            if flight.postpone(read, at_ns, at_ns - READ_NS):
+                continue
+            flight.parse()
+        else:
+            flight.receive(read, at_ns, at_ns - READ_NS)
+        flight.decode()
+    assert flight.complete
+    flight.hang_up()
+    return conclude(flight)
+
+
+@given(chunked_streams(), st.lists(st.integers(1, 4000), max_size=12), st.booleans())
+def test_postponed_reads_give_the_same_record(
+    stream: tuple[list[bytes], list[bytes]], cuts: list[int], joined: bool
+) -> None:
+    """Arrivals, tokens and counts are those of a flight that parses every read at once."""
+    _, chunks = stream
+    reads = [HEAD, *chunks, b"0\r\n\r\n"]
+    if joined:
+        whole = b"".join(reads)
+        edges = sorted({0, len(whole), *(cut for cut in cuts if cut < len(whole))})
+        reads = [whole[low:high] for low, high in pairwise(edges)]
+    plain, postponed = taken(reads, postpone=False), taken(reads, postpone=True)
+    assert plain == postponed
+    assert plain.outcome is Outcome.OK or plain.error_class == "empty"
+
+
+def test_reads_of_a_running_stream_are_postponed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Behind the first plain events none is parsed by itself."""
+    parsed: list[int] = []
+    parse = Flight.parse
+    monkeypatch.setattr(
+        Flight, "parse", lambda self: (parsed.append(len(self.unparsed)), parse(self))
+    )
+    events = [content("a")] * (2 * flight_module.UNPARSED_READS + 12)
+    reads = [b"%x\r\n%b\r\n" % (len(event), event) for event in [*events, FINISH]]
+    got = taken([HEAD, *reads, b"0\r\n\r\n"], postpone=True)
+    assert parsed == [flight_module.UNPARSED_READS, flight_module.UNPARSED_READS, 10]
+    assert list(got.arrival_ns) == [(2 + number) * READ_NS for number in range(len(events))]
