@@ -107,10 +107,9 @@ def _table(words: Words, found: Mapping[str, Any]) -> Table:
         Column(words("compare.base"), "number"),
         Column(words("compare.new"), "number"),
         Column(words("compare.change"), "number"),
-        Column(words("limits.interval", level=level), "number"),
+        Column(words("limits.interval", level=level), "number", words("compare.basis_note")),
         Column(words("compare.minimum"), "number", words("compare.minimum_note")),
         Column(words("compare.p"), "number", words("compare.p_note")),
-        Column(words("compare.basis"), "", words("compare.basis_note")),
         Column(words("limits.advice"), "long"),
     ]
     rows = [_row(words, row) for row in found["metrics"]]
@@ -129,10 +128,9 @@ def _row(words: Words, row: Row) -> list[Cell]:
         value_cell(words, row, "base"),
         value_cell(words, row, "new"),
         Cell(change) if row["change"] is not None else no_interval,
-        Cell(interval) if interval else no_interval,
+        Cell(interval, note=words(f"compare.basis_{row['basis']}")) if interval else no_interval,
         Cell(effect),
         no_interval if p is None else Cell("< 0.001" if p < 0.001 else f"{p:.3f}"),
-        Cell(words(f"compare.basis_{row['basis']}")),
         Cell(reason),
     ]
 

@@ -14,7 +14,7 @@ from bench.report import axes, figures
 from bench.report.blocks import Block, Cell, Column, Figure, Note, Section, Table, absent
 from bench.report.changes import TONES, change_of, metric_name, own, quantity, result_cell
 from bench.report.compare_page import because, cards, change_section
-from bench.report.numbers import DASH, count
+from bench.report.numbers import DASH, count, span
 from bench.report.page import assemble, write_page
 from bench.report.sections.band import Band
 from bench.report.thin import Floats
@@ -250,7 +250,7 @@ def _trend_table(words: Words, name: str, series: Series, unit: str) -> Table:
         (
             Cell(night_date(night)),
             Cell(quantity(words, value, unit)),
-            Cell(" – ".join(quantity(words, edge, unit) for edge in (min(rounds), max(rounds)))),
+            Cell(span(*(quantity(words, edge, unit) for edge in (min(rounds), max(rounds))))),
             result_cell(words, result),
         )
         for night, value, rounds, result in zip(

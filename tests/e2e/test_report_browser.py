@@ -1,50 +1,37 @@
-"""The report in headless Chromium: as a person opens it, from a file, without a network."""
+"""Every kind of page in headless Chromium: as a person opens it, from a file, without a network."""
 
 from __future__ import annotations
 
-import json
-import shutil
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from selenium import webdriver
-from selenium.webdriver.chrome.service import Service
-from selenium.webdriver.support.ui import WebDriverWait
 
+from bench.accept.plan import plan_of
+from bench.accept.settings import Settings
+from bench.judge.checklist import Basis, load_checklist
+from bench.judge.checklist_result import Acceptance, Finding, item_result, not_chosen, part_result
+from bench.judge.compare import JudgedRun, compare
+from bench.judge.compare_documents import as_json
 from bench.judge.judgement import judge
+from bench.judge.metric import Text
 from bench.judge.profile import Good, GoodLimit, Limit, Profile, Words
+from bench.judge.verdict import Result
+from bench.nightly.config import Nightly, NightlyTarget
+from bench.nightly.nights import Night
+from bench.nightly.rounds import night_of_runs
+from bench.nightly.series import series_of
 from bench.record.frame import open_run
 from bench.record.synthetic import SyntheticRun, write_synthetic_run
+from bench.report.acceptance_page import write_acceptance
+from bench.report.compare_page import write_compare_page
+from bench.report.history_page import write_history_page
 from bench.report.page import write_report
 
-CHROMIUM, CHROMEDRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-PATIENCE_S = 60
 DESKTOP, PHONE = (1280, 800), (390, 844)
+KINDS = ("run", "compare", "history", "acceptance")
 HOSTILE = "</script><script>window.hacked=1</script><img src=http://127.0.0.1:9/x.png>"
-FLAGS = (
-    "--headless=new",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--disable-dev-shm-usage",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--hide-scrollbars",
-)
-
-pytestmark = pytest.mark.skipif(
-    not (CHROMIUM and CHROMEDRIVER), reason="chromium and chromedriver are not installed"
-)
-
-INK = "[...document.querySelectorAll('.xtick text')].at(-1).style.fill"
-WANTED_INK = """(() => { const probe = document.createElement("i");
-  probe.style.fill = getComputedStyle(document.documentElement).getPropertyValue("--ink-soft");
-  return probe.style.fill; })()"""
-"""The colour of the last figure's ticks, and the one that the style sheet asks for."""
 
 PROFILE = Profile(
     name="browser",
@@ -52,15 +39,62 @@ PROFILE = Profile(
     limits=(
         Limit(metric="ttft_s", statistic="p95", bound=0.2, source="§5.3.2"),
         Limit(metric="itl_s", statistic="p99", bound=0.02, source="§1.1.2"),
+        Limit(metric="energy_per_token_j", statistic="value", bound=5.0, source="§5.3.3"),
     ),
     good=Good(limits=(GoodLimit(metric="ttft_s", bound=0.08),)),
 )
 
 
+def judged(folder: Path, name: str, **fields: Any) -> JudgedRun:
+    """A synthetic run of 600 requests, judged."""
+    spec = SyntheticRun(requests=600, tokens_per_request=20, **fields)
+    run = open_run(write_synthetic_run(folder / name, spec))
+    return JudgedRun(name, run.manifest, judge(run, PROFILE))
+
+
+def nights_of(folder: Path) -> list[Night]:
+    """Five nights of two rounds, the last two slower."""
+    config = Nightly(name="n", target=NightlyTarget(url="http://h"), workload="chat", rounds=2)
+    nights: list[Night] = []
+    for day in range(1, 6):
+        ttft_s = (0.05 if day < 4 else 0.08, 0.2)
+        rounds = [
+            judged(folder, f"202601{day:02d}T020{k}00Z-x-000{k}", seed=10 * day + k, ttft_s=ttft_s)
+            for k in range(2)
+        ]
+        nights.append(night_of_runs(rounds, nights, config, PROFILE, f"v{day}"))
+    return nights
+
+
+def acceptance() -> Acceptance:
+    """The small checklist: passed, failed, undecided and left out in turn."""
+    findings = [
+        Finding(Result.PASS, Basis.ATTESTED, "attested", Text("好", "good"), by="Li Na",
+                at="2026-01-01", expires="2027-01-01", links=("https://wiki.example/x",)),
+        Finding(Result.FAIL, Basis.MEASURED, "limit", Text(HOSTILE, HOSTILE), value=0.7,
+                unit="s", bound=0.5, direction="lower", n=12, links=("runs/20260101T000000Z-x-0",)),
+        Finding(Result.UNDECIDED, Basis.SCRAPED, "devices_listed", Text("没有采集", "no scrape")),
+    ]  # fmt: skip
+    checklist, items = load_checklist("small"), []
+    for number, item in enumerate(checklist.items):
+        if number % 4 == 3:
+            items.append(not_chosen(item, Text("不用", "not used here")))
+        else:
+            parts = [part_result(part, [findings[number % 4]]) for part in item.how]
+            items.append(item_result(item, parts))
+    conditions = {"rehearsal": True, "scale": 0.05, "target": "http://h", "bench_version": "0"}
+    activities = [
+        {"key": key, "items": list(ids), "state": "done", "why": None, "took_s": 1.0,
+         "began_utc": "2026-01-01T00:00:00+00:00", "runs": ["runs/20260101T000000Z-x-0"]}
+        for key, ids in plan_of(checklist, Settings()).activities.items()
+    ]  # fmt: skip
+    return Acceptance("small", Text("清单", "Checklist"), tuple(items), conditions, activities)
+
+
 @pytest.fixture(scope="module")
-def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """One run with failures and hostile names, reported in both languages."""
-    folder = tmp_path_factory.mktemp("reports")
+def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], Path]:
+    """Each kind of page in both languages; the run has failures and hostile names."""
+    folder = tmp_path_factory.mktemp("pages")
     spec = SyntheticRun(
         requests=2500, tokens_per_request=40, rate_rps=100.0, failures={"http_429": 0.02}
     )
@@ -68,101 +102,97 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     run.manifest["target"]["model"] = HOSTILE
     run.requests["error_text"] = HOSTILE
     judgement = judge(run, PROFILE)
-    return {
-        language: write_report(run, judgement, folder / f"{language}.html", language=language)
-        for language in ("zh", "en")
-    }
+    sides = [judged(folder, "base")], [judged(folder, "new", seed=2, itl_s=(0.03, 0.2))]
+    found = as_json(compare(*sides, PROFILE))
+    nights, checklist = nights_of(folder), acceptance()
+    written: dict[tuple[str, str], Path] = {}
+    for language in ("zh", "en"):
+        at = {kind: folder / f"{kind}-{language}.html" for kind in KINDS}
+        write_report(run, judgement, at["run"], language=language)
+        write_compare_page(found, at["compare"], language=language)
+        write_history_page("n", nights, series_of(nights), at["history"], language=language)
+        write_acceptance(checklist, at["acceptance"], language=language)
+        written |= {(kind, language): path for kind, path in at.items()}
+    return written
 
 
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
-    """A fresh Chromium that logs its console and its requests."""
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM or ""
-    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('chromium')}"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = webdriver.Chrome(options=options, service=Service(CHROMEDRIVER))
-    yield driver
-    driver.quit()
+OPENED = [(kind, language) for kind in KINDS for language in ("zh", "en")]
 
 
-class Opened:
-    """A report as it stands at one size and in one colour scheme, its figures drawn.
-
-    It is loaded once: a change of size or scheme reaches the page that is open.
-    """
-
-    def __init__(
-        self, browser: webdriver.Chrome, path: Path, size: tuple[int, int], scheme: str
-    ) -> None:
-        self.browser = browser
-        (width, height), mobile = size, size == PHONE
-        metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": mobile}
-        browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-        colour = {"name": "prefers-color-scheme", "value": scheme}
-        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [colour]})
-        if browser.current_url != path.as_uri():
-            browser.get(path.as_uri())
-        self.until("document.documentElement.dataset.figures === 'drawn'")
-        self.until(f"{INK} === {WANTED_INK}")
-
-    def until(self, condition: str) -> None:
-        """Wait for something to become true on the page."""
-        WebDriverWait(self.browser, PATIENCE_S).until(lambda _: self(f"return {condition}"))
-
-    def __call__(self, script: str) -> Any:
-        return self.browser.execute_script(script)
-
-    def errors(self) -> list[str]:
-        """What the console complained of."""
-        return [entry["message"] for entry in self.browser.get_log("browser")]
-
-    def requested(self) -> list[str]:
-        """Addresses that the page asked for."""
-        entries = [json.loads(e["message"])["message"] for e in self.browser.get_log("performance")]
-        return [
-            entry["params"]["request"]["url"]
-            for entry in entries
-            if entry["method"] == "Network.requestWillBeSent"
-        ]
-
-
-@pytest.mark.parametrize("language", ["en", "zh"])
+@pytest.mark.parametrize(("kind", "language"), OPENED)
 def test_it_opens_without_a_complaint_or_a_request(
-    language: str, browser: webdriver.Chrome, reports: dict[str, Path]
+    kind: str, language: str, opened: Callable[..., Any], pages: dict[tuple[str, str], Path]
 ) -> None:
-    """No console message, no address but its own file, every figure drawn, nothing injected."""
-    page = Opened(browser, reports[language], DESKTOP, "light")
+    """No console message, no other address, every figure drawn, nothing injected, no table cut."""
+    page = opened(pages[kind, language])
     assert page.errors() == []
     asked = [url for url in page.requested() if not url.startswith(("data:", "blob:"))]
     assert {url for url in asked if url.startswith("http")} == set()
-    assert asked[-1] == reports[language].as_uri()
+    assert asked[-1] == pages[kind, language].as_uri()
     empty = """return [...document.querySelectorAll("[data-figure]")]
         .filter(plot => !plot.querySelector(".cartesianlayer .trace path, .heatmaplayer image"))
         .map(plot => plot.dataset.figure)"""
     assert page(empty) == []
-    assert page("return document.querySelectorAll('[data-figure]').length") > 12
+    figures = page("return document.querySelectorAll('[data-figure]').length")
+    assert figures >= {"run": 13, "compare": 1, "history": 6, "acceptance": 0}[kind]
+    wide = """return [...document.querySelectorAll(".scroll")]
+        .filter(box => box.scrollWidth > box.clientWidth && !box.closest("details:not([open])"))
+        .map(box => box.ariaLabel)"""
+    assert page(wide) == []
     assert page("return window.hacked === undefined && document.images.length === 0")
     assert page("return document.documentElement.lang").startswith(language)
 
 
-@pytest.mark.parametrize("size", [DESKTOP, PHONE])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_the_verdict_is_seen_at_once(
-    size: tuple[int, int], scheme: str, browser: webdriver.Chrome, reports: dict[str, Path]
+# One of each, because a page that is open is only drawn again, and another has to be read.
+LANGUAGE = {"run": "en", "compare": "zh", "history": "en", "acceptance": "zh"}
+LOOKS = [(kind, size, scheme) for kind in KINDS for size in (DESKTOP, PHONE)
+         for scheme in ("light", "dark")]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "size", "scheme"), LOOKS)
+def test_it_can_be_read_at_once(
+    kind: str,
+    size: tuple[int, int],
+    scheme: str,
+    opened: Callable[..., Any],
+    pages: dict[tuple[str, str], Path],
 ) -> None:
-    """Verdict and numbers stand above the fold, nothing runs out of its box, text is legible."""
-    page = Opened(browser, reports["zh"], size, scheme)
+    """The verdict stands above the fold, no text is cut or lies on another, all is legible."""
+    page = opened(pages[kind, LANGUAGE[kind]], size, scheme)
     bottom = "return document.querySelector('{}').getBoundingClientRect().bottom"
     assert page(bottom.format("h1")) < size[1]
     assert page(bottom.format(".cards")) < size[1]
     assert page("return document.documentElement.scrollWidth") == size[0]
-    outside = """return [...document.querySelectorAll(".card p, h1, h2, h3, .because, .reading")]
-        .filter(box => box.scrollWidth > box.clientWidth + 1).map(box => box.textContent)"""
-    assert page(outside) == []
-    assert min(page(CONTRASTS).values()) >= 4.5
+    assert page(CUT) == []
+    assert page(OVERLAPPING) == []
+    contrasts = page(CONTRASTS)
+    assert len(contrasts) >= 9
+    assert {selector: ratio for selector, ratio in contrasts.items() if ratio < 4.5} == {}
 
+
+CUT = """return [...document.querySelectorAll(
+    ".card p, h1, h2, h3, .because, .reading, .note, .remark, .lead, .facts dd, .prose td")]
+  .filter(box => box.clientWidth && box.scrollWidth > box.clientWidth + 1)
+  .map(box => box.textContent)"""
+"""Texts that are wider than the box they stand in."""
+
+OVERLAPPING = """
+const upright = (text) => [0, 90, -90].includes(
+  Math.round(Math.atan2(text.getScreenCTM().b, text.getScreenCTM().a) * 180 / Math.PI));
+const meet = (a, b) => Math.min(a.right, b.right) - Math.max(a.left, b.left) > 3
+  && Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top) > 4;
+const found = [];
+for (const plot of document.querySelectorAll("[data-figure]")) {
+  const texts = [...plot.querySelectorAll(".main-svg text")]
+    .filter((text) => text.textContent.trim() && text.getBBox().width && upright(text))
+    .map((text) => [text.textContent, text.getBoundingClientRect()]);
+  texts.forEach(([one, a], k) => texts.slice(k + 1).forEach(([other, b]) => {
+    if (meet(a, b)) found.push(`${plot.dataset.figure}: ${one} / ${other}`);
+  }));
+}
+return found;
+"""
+"""Pairs of words in a figure whose boxes meet; slanted ticks, whose boxes say little, aside."""
 
 CONTRASTS = """
 const channels = (text) => text.match(/[\\d.]+/g).map(Number);
@@ -184,26 +214,28 @@ const contrast = (selector) => {
   return (a + 0.05) / (b + 0.05);
 };
 return Object.fromEntries(["h1", ".because", ".card .name", ".card .limit", ".card .interval",
-  ".lead", "td", "thead th", "td.fail", "td.pass", ".reading", ".note", "nav a", "summary",
-  ".xtick text", ".ytitle"].map((selector) => [selector, contrast(selector)]));
+  ".facts dt", ".lead", "td", "thead th", "td.fail", "td.pass", "td.undecided", "td.absent", "td a",
+  ".reading", ".note", "nav a", "summary", "footer", ".xtick text", ".ytitle", ".annotation-text"]
+  .filter((selector) => document.querySelector(selector))
+  .map((selector) => [selector, contrast(selector)]));
 """
 """WCAG 2.1 contrast of text against what lies behind it, by selector."""
 
 
 def test_figures_follow_the_colour_scheme(
-    browser: webdriver.Chrome, reports: dict[str, Path]
+    opened: Callable[..., Any], pages: dict[tuple[str, str], Path]
 ) -> None:
     """A page left open when evening comes is drawn again in the dark palette."""
-    light = Opened(browser, reports["zh"], DESKTOP, "light")(f"return {INK}")
-    dark = Opened(browser, reports["zh"], DESKTOP, "dark")(f"return {INK}")
-    assert light != dark
+    ink = "return [...document.querySelectorAll('.xtick text')].at(-1).style.fill"
+    light = opened(pages["run", "zh"], DESKTOP, "light")(ink)
+    assert opened(pages["run", "zh"], DESKTOP, "dark")(ink) != light
 
 
 def test_a_slow_request_links_to_its_timeline(
-    browser: webdriver.Chrome, reports: dict[str, Path]
+    opened: Callable[..., Any], pages: dict[tuple[str, str], Path]
 ) -> None:
     """A click on a request brings its row of the timeline into view."""
-    page = Opened(browser, reports["zh"], DESKTOP, "light")
+    page = opened(pages["run", "zh"])
     index = page("""const link = document.querySelector("#slowest tr:nth-child(3) a[data-focus]");
         link.click(); return link.dataset.focus""")
     shown = """const layout = document.querySelector("#figure-timeline [data-figure]").layout;
@@ -214,16 +246,17 @@ def test_a_slow_request_links_to_its_timeline(
     assert min(page(shown)) < row < max(page(shown))
 
 
-def test_it_prints_on_paper(browser: webdriver.Chrome, reports: dict[str, Path]) -> None:
+def test_it_prints_on_paper(
+    browser: Any, opened: Callable[..., Any], pages: dict[tuple[str, str], Path]
+) -> None:
     """The page prints; figures are redrawn to the width of the paper and put back after."""
-    page = Opened(browser, reports["zh"], DESKTOP, "light")
+    page = opened(pages["run", "zh"])
+    widest = """Math.max(...[...document.querySelectorAll('[data-figure] .main-svg')]
+        .map(drawn => drawn.clientWidth))"""
     page("dispatchEvent(new Event('beforeprint'))")
-    widths = (
-        "return [...document.querySelectorAll('[data-figure] .main-svg')].map(s => s.clientWidth)"
-    )
-    WebDriverWait(browser, PATIENCE_S).until(lambda _: max(page(widths)) <= 660)
+    page.until(f"{widest} <= 660")
     page("dispatchEvent(new Event('afterprint'))")
-    WebDriverWait(browser, PATIENCE_S).until(lambda _: max(page(widths)) > 660)
+    page.until(f"{widest} > 660")
     printed = browser.execute_cdp_cmd("Page.printToPDF", {"printBackground": True})
     assert len(printed["data"]) > 10_000
     assert page.errors() == []
