@@ -26,7 +26,6 @@ LOOKAHEAD_BYTES = 64 * 2**20
 together: slots that opened together fall free together."""
 
 
-
 class Transport(Protocol):
     def submit(self, flight: Flight) -> None:
         """Sends the flight's request as soon as the transport can."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 import httptools
 import orjson
@@ -33,8 +33,8 @@ CHANGED = b': ping\n\ndata: {"id":"chat-1","choices":[{"delta":{"content":"z"}}]
 
 
 @st.composite
-def chunked_streams(draw: st.DrawFn) -> tuple[list[bytes], list[bytes]]:
-    """Events, and the chunks they were sent in: mostly one each, some joined, some cut in two."""
+def chunked_streams(draw: st.DrawFn) -> list[bytes]:
+    """The chunks of a stream: mostly an event each, some with two, some with half of one."""
     events = [content(draw(TEXTS)) for _ in range(draw(st.integers(1, 80)))]
     if draw(st.booleans()):
         events.insert(draw(st.integers(0, len(events))), CHANGED)
@@ -48,7 +48,7 @@ def chunked_streams(draw: st.DrawFn) -> tuple[list[bytes], list[bytes]]:
             chunks += [event[:middle], event[middle:]]
         else:
             chunks.append(event)
-    return events, [b"%x\r\n%b\r\n" % (len(chunk), chunk) for chunk in chunks]
+    return [b"%x\r\n%b\r\n" % (len(chunk), chunk) for chunk in chunks]
 
 
 def taken(reads: list[bytes], *, postpone: bool) -> Exchange:
@@ -69,18 +69,25 @@ def taken(reads: list[bytes], *, postpone: bool) -> Exchange:
     return conclude(flight)
 
 
-@given(chunked_streams(), st.lists(st.integers(1, 4000), max_size=12), st.booleans())
-def test_postponed_reads_give_the_same_record(
-    stream: tuple[list[bytes], list[bytes]], cuts: list[int], joined: bool
-) -> None:
+@st.composite
+def reads(draw: st.DrawFn) -> list[bytes]:
+    """A whole response as it is read: chunk by chunk, some chunks at a time, or cut anywhere."""
+    parts = [HEAD, *draw(chunked_streams()), b"0\r\n\r\n"]
+    whole, ends = b"".join(parts), list(accumulate(map(len, parts)))
+    match draw(st.sampled_from(["chunks", "groups", "anywhere"])):
+        case "chunks":
+            return parts
+        case "groups":
+            edges = [end for end in ends[:-1] if draw(st.integers(0, 3))]
+        case _:
+            edges = draw(st.lists(st.integers(1, len(whole) - 1), max_size=12))
+    return [whole[low:high] for low, high in pairwise(sorted({0, *edges, len(whole)}))]
+
+
+@given(reads())
+def test_postponed_reads_give_the_same_record(received: list[bytes]) -> None:
     """Arrivals, tokens and counts are those of a flight that parses every read at once."""
-    _, chunks = stream
-    reads = [HEAD, *chunks, b"0\r\n\r\n"]
-    if joined:
-        whole = b"".join(reads)
-        edges = sorted({0, len(whole), *(cut for cut in cuts if cut < len(whole))})
-        reads = [whole[low:high] for low, high in pairwise(edges)]
-    plain, postponed = taken(reads, postpone=False), taken(reads, postpone=True)
+    plain, postponed = taken(received, postpone=False), taken(received, postpone=True)
     assert plain == postponed
     assert plain.outcome is Outcome.OK or plain.error_class == "empty"
 
@@ -93,7 +100,7 @@ def test_reads_of_a_running_stream_are_postponed(monkeypatch: pytest.MonkeyPatch
         Flight, "parse", lambda self: (parsed.append(len(self.unparsed)), parse(self))
     )
     events = [content("a")] * (2 * flight_module.UNPARSED_READS + 12)
-    reads = [b"%x\r\n%b\r\n" % (len(event), event) for event in [*events, FINISH]]
-    got = taken([HEAD, *reads, b"0\r\n\r\n"], postpone=True)
+    sent = [b"%x\r\n%b\r\n" % (len(event), event) for event in [*events, FINISH]]
+    got = taken([HEAD, *sent, b"0\r\n\r\n"], postpone=True)
     assert parsed == [flight_module.UNPARSED_READS, flight_module.UNPARSED_READS, 10]
     assert list(got.arrival_ns) == [(2 + number) * READ_NS for number in range(len(events))]
