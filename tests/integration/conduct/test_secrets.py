@@ -71,8 +71,6 @@ def bench(
 
 
 WAYS: dict[str, tuple[list[str], dict[str, Any]]] = {
-    "usual variable": ([], {"env": {"OPENAI_API_KEY": KEY}}),
-    "named variable": (["--api-key-env", "MY_KEY"], {"env": {"MY_KEY": KEY}}),
     "file": (["--api-key-file", "key.txt"], {}),
     "stdin": (["--api-key-file", "-"], {"stdin": f"{KEY}\n"}),
     "header": (["-H", "Authorization: Bearer ${MY_KEY}"], {"env": {"MY_KEY": KEY}}),

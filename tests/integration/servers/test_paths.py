@@ -108,9 +108,10 @@ def assert_harmless(asked: set[str]) -> None:
 
 
 RUNS: list[tuple[FamilyName, str]] = [
-    ("vllm", "chat"), ("vllm", "completions"), ("mindie", "infer"), ("sglang", "chat"),
-    ("llamacpp", "chat"), ("tgi", "tgi"),
-]  # fmt: skip
+    ("vllm", "completions"),
+    ("mindie", "infer"),
+    ("llamacpp", "chat"),
+]
 
 
 @pytest.mark.parametrize(("family", "endpoint"), RUNS)
