@@ -74,7 +74,7 @@ def show(name: str, as_json: bool) -> None:
         sign = "≤" if metric.direction == "lower" else "≥"
         statistic = "" if limit.statistic == "value" else f" {limit.statistic}"
         level = "" if limit.level == "target" else f" ({limit.level})"
-        bound = quantity(limit.bound, metric.unit)
+        bound = quantity(limit.bound, profile.unit_of(limit.metric))
         click.echo(f"  {limit.metric}{statistic} {sign} {bound}{level}  [{limit.source}]")
     if profile.good:
         met = " and ".join(
@@ -83,7 +83,7 @@ def show(name: str, as_json: bool) -> None:
         )
         click.echo(f"  a request is good that meets {met}")
     for reference in profile.references:
-        value = quantity(reference.value, METRICS[reference.metric].unit)
+        value = quantity(reference.value, profile.unit_of(reference.metric))
         title = reference.title.en
         click.echo(f"  reference: {title}: {reference.metric} {value}  [{reference.source}]")
 

@@ -154,7 +154,7 @@ def quantity(value: float | None, unit: str) -> str:
         return f"{_digits(value * 1e3)} ms" if small else f"{_digits(value)} s"
     if unit == "fraction":
         return f"{value * 100:.4g} %"
-    shown = {"1": "", "currency": "", "1/s": "/s"}.get(unit, f" {unit}")
+    shown = {"1": "", "1/s": "/s"}.get(unit, f" {unit}")
     return f"{_digits(value)}{shown}"
 
 

@@ -64,6 +64,7 @@ def alert_rules(profile: Profile, family: Family, lasting: str = "5m") -> AlertR
 def _rule(profile: Profile, limit: Limit, expression: str, lasting: str) -> dict[str, Any]:
     metric = METRICS[limit.metric]
     words = f"{limit.metric}_{limit.statistic}".removesuffix("_value").split("_")
+    unit = profile.unit_of(limit.metric)
     sign = "<" if metric.direction == "higher" else ">"
     what = f"{limit.statistic} {sign} {limit.bound:g}".removeprefix("value ")
     return {
@@ -72,7 +73,7 @@ def _rule(profile: Profile, limit: Limit, expression: str, lasting: str) -> dict
         "for": lasting,
         "labels": {"severity": "warning", "profile": profile.name},
         "annotations": {
-            "summary": f"{metric.title_zh} / {metric.title_en} {what} {metric.unit}".strip(),
+            "summary": f"{metric.title_zh} / {metric.title_en} {what} {unit}".strip(),
             "description": f"Profile {profile.name}, {limit.source}.",
         },
     }

@@ -107,10 +107,14 @@ def verdict_of(
         "valid": valid,
         "reasons": [found.as_json() for found in findings if found.state is State.VIOLATED],
         "verdict": overall(targets, valid).value if profile else _without_profile(valid),
-        "profile": {"name": profile.name, "title": profile.title.model_dump()} if profile else None,
+        "profile": _profile(profile) if profile else None,
         "confidence": confidence,
         "window": window.as_json(),
-        "limits": [_limit_row(limit, judged, valid) for limit, judged in results],
+        "limits": [
+            _limit_row(limit, judged, valid, profile.unit_of(limit.metric))
+            for limit, judged in results
+            if profile
+        ],
         "validity": [found.as_json() for found in findings],
         "references": [r.model_dump() for r in profile.references] if profile else [],
     }
@@ -120,7 +124,15 @@ def _without_profile(valid: bool) -> str:
     return (Verdict.NONE if valid else Verdict.INVALID).value
 
 
-def _limit_row(limit: Limit, judged: Judged, valid: bool) -> dict[str, Any]:
+def _profile(profile: Profile) -> dict[str, Any]:
+    return {
+        "name": profile.name,
+        "title": profile.title.model_dump(),
+        "currency": profile.currency,
+    }
+
+
+def _limit_row(limit: Limit, judged: Judged, valid: bool, unit: str) -> dict[str, Any]:
     metric, found = METRICS[limit.metric], judged.estimate
     numbers = {"value": found.value, "low": found.low, "high": found.high}
     result = judged.result
@@ -129,7 +141,7 @@ def _limit_row(limit: Limit, judged: Judged, valid: bool) -> dict[str, Any]:
     return {
         "metric": limit.metric,
         "title": metric.title.as_json(),
-        "unit": metric.unit,
+        "unit": unit,
         "statistic": limit.statistic,
         "bound": limit.bound,
         "direction": metric.direction,

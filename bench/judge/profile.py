@@ -42,6 +42,8 @@ Share = Annotated[float, Field(gt=0, lt=1)]
 
 _QUANTILE = re.compile(r"p(\d{2})(\d{0,3})")
 _LONGEST_CHAIN = 8
+CURRENCY = "currency"
+"""The unit of costs in the table of metrics; a profile says which currency."""
 
 
 class Words(StrictModel):
@@ -123,11 +125,10 @@ class FluidityDeadlines(StrictModel):
 
 
 class Prices(StrictModel):
-    """What the serving accelerators cost; the currency is whatever the limits are in."""
+    """What the serving accelerators cost, in the profile's currency."""
 
     accelerators: Annotated[int, Field(gt=0)]
     per_accelerator_hour: Positive
-    currency: str = "USD"
 
 
 class ValidityLimits(StrictModel):
@@ -220,7 +221,9 @@ class Score(StrictModel):
 class Profile(StrictModel):
     """A profile, with what it extends merged in.
 
-    `cold_start` is whether requests of the warm-up phase are judged.  `good` limits define goodput.
+    `cold_start` is whether requests of the warm-up phase are judged.  `currency` (ISO 4217) is that
+    of the prices and of every bound on a cost; the documents' are in dollars.  `good` limits define
+    goodput.
     `compare` replaces what `bench compare` judges by default (`bench.judge.compare`).
     """
 
@@ -234,6 +237,7 @@ class Profile(StrictModel):
     window: WindowRule = WindowRule()
     cold_start: Literal["exclude", "include"] = "exclude"
     fluidity: FluidityDeadlines | None = None
+    currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")] = "USD"
     prices: Prices | None = None
     score: Score | None = None
     validity: ValidityLimits = ValidityLimits()
@@ -244,6 +248,11 @@ class Profile(StrictModel):
     def deadlines(self) -> Deadlines | None:
         found = self.fluidity
         return Deadlines(found.first_s, found.later_s) if found else None
+
+    def unit_of(self, metric: str) -> str:
+        """The metric's unit; of a cost the profile's currency."""
+        unit = METRICS[metric].unit
+        return self.currency if unit == CURRENCY else unit
 
 
 def quantile_of(statistic: str) -> float | None:
@@ -271,12 +280,20 @@ def profile_of(manifest: Mapping[str, Any]) -> Profile | None:
     if stored is None:
         return None
     try:
-        return Profile.model_validate_json(json.dumps(stored))
+        return Profile.model_validate_json(json.dumps(_with_currency(stored)))
     except ValidationError as error:
         what, hint = explain(error, Profile)
         raise ConfigError(
             f"the run's own profile can't be read: {what}", hint or "name a profile with -p"
         ) from None
+
+
+def _with_currency(stored: Mapping[str, Any]) -> Mapping[str, Any]:
+    """An older manifest's profile: the currency stood with the prices."""
+    prices = dict(stored.get("prices") or {})
+    if "currency" not in prices:
+        return stored
+    return {**stored, "currency": prices.pop("currency"), "prices": prices}
 
 
 def shipped_profiles() -> list[str]:
@@ -310,7 +327,25 @@ def _load(name_or_path: str | Path, beside: Path, chain: tuple[str, ...]) -> Pro
         return profile
     parent = _load(profile.extends, path.parent, (*chain, str(path)))
     given = {name: getattr(profile, name) for name in profile.model_fields_set}
+    _check_currency(profile, parent)
     return parent.model_copy(update={**given, "limits": _merged(parent.limits, profile.limits)})
+
+
+def _check_currency(profile: Profile, parent: Profile) -> None:
+    """Refuse to read a parent's bounds in another currency.  Raises ConfigError."""
+    if "currency" not in profile.model_fields_set or profile.currency == parent.currency:
+        return
+    own = {limit.key for limit in profile.limits}
+    costs = {limit.metric for limit in parent.limits if limit.key not in own}
+    if "score" not in profile.model_fields_set and parent.score:
+        costs |= {scored.metric for scored in parent.score.metrics}
+    left = sorted(name for name in costs if METRICS[name].unit == CURRENCY)
+    if left:
+        raise ConfigError(
+            f"profile {profile.name} counts in {profile.currency}, and what {parent.name} says of "
+            f"{', '.join(left)} is in {parent.currency}",
+            f"give these limits (and the score) again in {profile.currency}",
+        )
 
 
 def _find(name_or_path: str | Path, beside: Path) -> Path:

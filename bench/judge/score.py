@@ -66,7 +66,7 @@ def score_of(score: Score | None, evidence: Evidence, valid: bool) -> dict[str, 
         "scenario": {"name": score.scenario, "title": scenario.title.as_json()},
         "value": None if missing else _total(rows),
         "missing": missing,
-        "metrics": [_as_json(row) for row in rows],
+        "metrics": [_as_json(row, evidence) for row in rows],
     }
 
 
@@ -116,13 +116,14 @@ def _why(scored: Scored, evidence: Evidence) -> Text:
     return ABSENT[reading.absent] if reading and reading.absent else _NO_VALUE
 
 
-def _as_json(row: _Row) -> dict[str, Any]:
-    scored = row.scored
+def _as_json(row: _Row, evidence: Evidence) -> dict[str, Any]:
+    scored, profile = row.scored, evidence.measured.profile
+    unit = METRICS[scored.metric].unit if profile is None else profile.unit_of(scored.metric)
     return {
         "dimension": {"name": scored.dimension, "title": DIMENSIONS[scored.dimension].as_json()},
         "metric": scored.metric,
         "title": METRICS[scored.metric].title.as_json(),
-        "unit": METRICS[scored.metric].unit,
+        "unit": unit,
         "statistic": scored.statistic,
         "value": finite_or_none(row.value),
         "infinite": math.isinf(row.value),

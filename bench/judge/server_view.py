@@ -98,18 +98,29 @@ class ServerView:
         return [grown[replica] for replica in sorted(grown)]
 
     def growth(self, series: str) -> list[Growth]:
-        """A counter's increase for each source and label set that was read at two instants."""
+        """A counter's increase for each source and label set that was read at two instants.
+
+        Of a histogram: how many observations it gained.
+        """
         found = self.resolved.get(series)
         if found is None:
             return []
+        name, where = found.name, found.where
+        if found.kind is Kind.HISTOGRAM:
+            name, where = f"{name}_bucket", {**where, "le": ("+Inf",)}
         grown = []
-        for (source, labels), track in tracks(
-            self._samples(found.name), found.name, found.where
-        ).items():
+        for (source, labels), track in tracks(self._samples(name), name, where).items():
             length_s = (track[-1].at_ns - track[0].at_ns) / _NS_PER_S
             more = counter_delta(sample.value for sample in track).value
             if more is not None and length_s > 0:
-                grown.append(Growth(source, dict(labels), more * found.scale, length_s))
+                grown.append(
+                    Growth(
+                        source,
+                        dict(labels),
+                        more * (1.0 if found.kind is Kind.HISTOGRAM else found.scale),
+                        length_s,
+                    )
+                )
         return grown
 
     def histogram(self, series: str) -> HistogramDelta | None:

@@ -75,6 +75,15 @@ def max_goodput_rps(_: Measured) -> Reading:
     return absent(Absence.NEEDS_SEARCH)
 
 
+def batch_rate(measured: Measured) -> Reading:
+    """Engine steps per second, summed over engines; each by the time between its scrapes."""
+    grown = measured.server.growth("iteration_tokens")
+    if not grown:
+        return absent(Absence.NOT_SCRAPED)
+    rate = sum(each.value / each.length_s for each in grown)
+    return exact(rate, round(sum(each.value for each in grown)))
+
+
 def batch_size_requests(measured: Measured) -> Reading:
     """Mean over the scrapes, summed over engines."""
     tracks = measured.server.gauge("running")
@@ -257,6 +266,20 @@ THROUGHPUT: tuple[Metric, ...] = (
         run=max_goodput_rps,
         kind=Kind.EXACT,
         needs="several runs",
+    ),
+    Metric(
+        name="batch_rate",
+        title_zh="批处理速率",
+        title_en="Batch rate",
+        unit="1/s",
+        formula="engine steps that the server counted between its first and last scrape / that "
+        "time, summed over engines",
+        formula_zh="首末两次采样之间服务端计数的引擎步数 / 该时长，对引擎求和",
+        applies_to="servers with a histogram of tokens per engine step",
+        direction="none",
+        source="§5.3.1",
+        run=batch_rate,
+        kind=Kind.EXACT,
     ),
     Metric(
         name="batch_size_requests",

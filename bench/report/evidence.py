@@ -12,7 +12,7 @@ import pandas as pd
 
 from bench.judge.judgement import Judgement
 from bench.judge.metrics import METRICS
-from bench.judge.profile import quantile_of
+from bench.judge.profile import CURRENCY, quantile_of
 from bench.record.frame import Run
 from bench.report import figures, numbers
 from bench.report.blocks import Cell, Column, Table, absent
@@ -181,7 +181,12 @@ class Evidence:
 
     def show(self, metric: str, value: float | None) -> str:
         """A value of a metric with its unit, "—" where unknown."""
-        return quantity(self.words, value, METRICS[metric].unit)
+        return quantity(self.words, value, self.unit(metric))
+
+    def unit(self, metric: str) -> str:
+        """The metric's unit; of a cost the profile's currency."""
+        unit, profile = METRICS[metric].unit, self.verdict["profile"]
+        return str(profile["currency"]) if unit == CURRENCY and profile else unit
 
     def own(self, text: Mapping[str, str] | None) -> str:
         """Of words that the judge gives in both languages, this page's; empty for none."""

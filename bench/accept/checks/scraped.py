@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -24,7 +24,6 @@ _NS_PER_S = 1e9
 _DEVICE_LABELS = ("UUID", "gpu", "id", "vdie_id")
 _REPLICA_LABELS = ("engine", "pod", "instance")
 _ROUNDING = 1e-9  # of percentages that were scaled to fractions
-_IDLE = ("idle", "iowait")
 
 
 class SeriesParameters(OnScenario):
@@ -85,7 +84,8 @@ class RangeParameters(OnScenario):
 def utilisation(asked: Asked, wanted: RangeParameters) -> Finding:
     """Median over the runs; both ends of the range belong to it."""
     runs = asked.facts.runs(wanted.scenario)
-    found = [share for run in runs if (share := UTILISATIONS[wanted.of](run)) is not None]
+    metric = UTILISATIONS[wanted.of]
+    found = [share for run in runs if (share := run.metrics[metric]["value"]) is not None]
     if not found:
         raise missing("series", name=wanted.of)
     value = float(np.median(found))
@@ -101,48 +101,14 @@ def utilisation(asked: Asked, wanted: RangeParameters) -> Finding:
     )  # fmt: skip
 
 
-def _mean_of(series: str) -> Callable[[JudgedRun], float | None]:
-    def read(run: JudgedRun) -> float | None:
-        means = [gauge.mean for gauge in run.server.gauge(series) if not math.isnan(gauge.mean)]
-        return float(np.mean(means)) if means else None
-
-    return read
-
-
-def _host_cpu(run: JudgedRun) -> float | None:
-    """Share of CPU time that was neither idle nor waiting for I/O, over all hosts and cores."""
-    by_mode = run.server.increase_by("host_cpu_s", "mode")
-    total = sum(by_mode.values())
-    return 1 - sum(by_mode.get(mode, 0.0) for mode in _IDLE) / total if total else None
-
-
-def _host_memory(run: JudgedRun) -> float | None:
-    free = _by_source(run.server.gauge("host_memory_available_bytes"))
-    total = _by_source(run.server.gauge("host_memory_total_bytes"))
-    shares = [1 - free[host] / total[host] for host in free.keys() & total.keys() if total[host]]
-    return float(np.mean(shares)) if shares else None
-
-
-def _by_source(gauges: Iterable[Gauge]) -> dict[str, float]:
-    return {gauge.source: gauge.mean for gauge in gauges}
-
-
-def _metric(name: str) -> Callable[[JudgedRun], float | None]:
-    def read(run: JudgedRun) -> float | None:
-        value: float | None = run.metrics[name]["value"]
-        return value
-
-    return read
-
-
-UTILISATIONS: dict[str, Callable[[JudgedRun], float | None]] = {
-    "device": _mean_of("device_utilization_fraction"),
-    "device_memory": _metric("device_memory_fraction"),
-    "kv_cache": _metric("kv_usage_max_fraction"),
-    "host_cpu": _host_cpu,
-    "host_memory": _host_memory,
+UTILISATIONS = {
+    "device": "device_utilization_fraction",
+    "device_memory": "device_memory_fraction",
+    "kv_cache": "kv_usage_max_fraction",
+    "host_cpu": "host_cpu_fraction",
+    "host_memory": "host_memory_fraction",
 }
-"""Utilisations by name: each a function from a run to a fraction, None where not scraped."""
+"""Utilisations by name, and the metric that each is."""
 
 
 def devices_listed(asked: Asked, wanted: OnScenario) -> Finding:

@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pytest
 import yaml
+from click.testing import CliRunner
 
+from bench.cli.profiles import command
+from bench.errors import UsageError
 from bench.judge.alerts import alert_rules
 from bench.judge.profile import Limit, Profile, Words, load_profile, shipped_profiles
 from bench.servers.families import FAMILIES, family_named
@@ -86,3 +89,25 @@ def test_promtool_takes_the_rules(family: str, tmp_path: Path) -> None:
         [promtool, "check", "rules", path], capture_output=True, text=True, timeout=60, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_shipped_profile_alone_is_a_rules_file(tmp_path: Path) -> None:
+    """What `bench profiles alerts PROFILE` prints passes promtool for each that has an alert."""
+    promtool = shutil.which("promtool")
+    if promtool is None:
+        pytest.skip("promtool is not installed (Debian: apt-get install prometheus)")
+    made = []
+    for name in shipped_profiles():
+        found = CliRunner().invoke(command, ["alerts", name])
+        if any(limit.level == "alert" for limit in load_profile(name).limits):
+            assert found.exit_code == 0, found.output
+            path = tmp_path / f"{name}.yml"
+            path.write_text(found.stdout, encoding="utf-8")
+            made.append(path)
+        else:
+            assert isinstance(found.exception, UsageError)
+    done = subprocess.run(
+        [promtool, "check", "rules", *made], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("SUCCESS") == len(made) > 3

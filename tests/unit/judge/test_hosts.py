@@ -118,3 +118,14 @@ def test_the_ideal_ranges_are_those_of_the_documents() -> None:
         "host_memory_fraction": (0.7, 0.85),
         "network_fraction": (0.6, 0.8),
     }
+
+
+def test_the_batch_rate_is_steps_by_the_time_between_scrapes(run: Any) -> None:
+    """Two engines of 200 and 100 steps in 10 s make 30 a second; each counts each step once."""
+    name, last = "vllm:iteration_tokens_total_bucket", {"le": "+Inf"}
+    scrapes = counter(name, "s", {"engine": "0", **last}, 200.0)
+    scrapes += counter(name, "s", {"engine": "0", "le": "64"}, 150.0)
+    scrapes += counter(name, "s", {"engine": "1", **last}, 100.0)
+    row = values(run, scrapes)["batch_rate"]
+    assert (row["value"], row["n"]) == (pytest.approx(30.0), 300)
+    assert values(run, [])["batch_rate"]["value"] is None

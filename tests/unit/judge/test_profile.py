@@ -134,3 +134,41 @@ def test_a_manifest_gives_its_profile_back() -> None:
     assert profile_of({"profile": None}) is None
     with pytest.raises(ConfigError, match="own profile can't be read"):
         profile_of({"profile": {"name": "x"}})
+
+
+CHILD = """
+name: cheaper
+title: {zh: 便宜, en: Cheaper}
+extends: online-inference
+currency: CNY
+"""
+OWN_COSTS = """
+limits: [{metric: cost_per_request, statistic: value, bound: 0.07, source: contract}]
+score:
+  scenario: online-inference
+  metrics: [{dimension: cost, metric: cost_per_request, statistic: value, target: 0.07,
+             worst: 0.14, source: contract}]
+"""
+
+
+def test_a_bound_is_not_read_in_another_currency(tmp_path: Path) -> None:
+    """0.01 dollars inherited are not 0.01 yuan: given again they are."""
+    path = tmp_path / "cheaper.yaml"
+    path.write_text(CHILD, encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"counts in CNY.*cost_per_request is in USD"):
+        load_profile(path)
+    path.write_text(CHILD + OWN_COSTS, encoding="utf-8")
+    assert load_profile(path).unit_of("cost_per_request") == "CNY"
+    assert load_profile("online-inference").unit_of("cost_per_request") == "USD"
+    assert load_profile("online-inference").unit_of("e2e_s") == "s"
+
+
+def test_an_older_manifest_had_the_currency_with_its_prices() -> None:
+    """It is read as this release has it."""
+    profile = load_profile("batch").model_dump(mode="json")
+    del profile["currency"]
+    prices = {"accelerators": 1, "per_accelerator_hour": 2.0, "currency": "EUR"}
+    found = profile_of({"profile": {**profile, "prices": prices}})
+    assert found is not None
+    assert found.currency == "EUR"
+    assert found.prices is not None and found.prices.per_accelerator_hour == 2.0

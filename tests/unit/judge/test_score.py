@@ -191,3 +191,22 @@ def test_a_profile_without_a_score_has_none(
     assert judge(hand_run([ok_row(0.0)])).verdict["score"] is None
     assert load_profile("base").score is None
     assert load_profile("realtime-chat").score is not None
+
+
+def test_a_cost_is_in_the_currency_of_the_profile(
+    hand_run: Callable[..., Any], ok_row: Callable[..., Any], profile: Callable[..., Any]
+) -> None:
+    """Limits and scores name it; other units stay as they are."""
+    rules = profile(
+        ("cost_per_request", "value", 1.0),
+        ("request_rps", "value", 1.0),
+        score=read(complete()),
+        prices=_PRICES,
+        currency="CNY",
+    )
+    verdict = judge(hand_run([ok_row(float(k)) for k in range(10)]), rules).verdict
+    assert [row["unit"] for row in verdict["limits"]] == ["CNY", "1/s"]
+    assert {row["metric"]: row["unit"] for row in verdict["score"]["metrics"]}[
+        "cost_per_request"
+    ] == "CNY"
+    assert verdict["profile"]["currency"] == "CNY"

@@ -94,6 +94,8 @@ def test_a_complete_score_is_a_number(judged: Callable[..., Any]) -> None:
     shown = score.blocks(judged(more={"score": _SCORE, "prices": prices}))
     assert re.fullmatch(r"[\d.]+ of 100 for batch\.", shown[0].text)
     assert all(row[5].text != "—" for row in shown[1].rows)
+    costs = [row for row in shown[1].rows if row[0].text == "Cost per request"]
+    assert costs and all(row[2].text.endswith("USD") for row in costs)
 
 
 def test_an_incomplete_score_says_what_is_missing(judged: Callable[..., Any]) -> None:
