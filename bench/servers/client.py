@@ -19,7 +19,7 @@ import aiohttp
 import orjson
 
 from bench.address import parse_origin
-from bench.errors import TargetError
+from bench.errors import TargetError, UsageError
 from bench.model import Target
 from bench.servers.families import FORBIDDEN_PATHS
 from bench.tls import tls_context
@@ -117,11 +117,14 @@ class ControlClient:
         return await self._call("POST", self.url(path), body, limit_s)
 
     def url(self, path_or_url: str) -> str:
-        """The whole URL.  Raises ValueError for a path that must never be asked for."""
+        """The whole URL.  Raises UsageError for a path that must never be asked for."""
         url = path_or_url if "://" in path_or_url else self.root + path_or_url
         path = urlsplit(url).path.rstrip("/")
         if any(path.endswith(forbidden) for forbidden in FORBIDDEN_PATHS):
-            raise ValueError(f"{path} stops, flushes or loads a server: never called")
+            raise UsageError(
+                f"{path} stops, pauses, empties or loads a server: never called",
+                "give the address of its metrics or of its API",
+            )
         return url
 
     async def _call(self, method: str, url: str, body: bytes | None, limit_s: float) -> Reply:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from bench.errors import TargetError
+from bench.errors import TargetError, UsageError
 from bench.model import Target
 from bench.servers.client import ANSWER_BYTES_MAX, ControlClient
 from bench.servers.discover import discover
@@ -128,7 +128,7 @@ def test_forbidden_paths_are_never_asked_for(serving: Any, path: str) -> None:
 
     async def run() -> list[str]:
         async with serving({}) as stub, ControlClient(Target(stub.url, "m")) as client:
-            with pytest.raises(ValueError, match="never called"):
+            with pytest.raises(UsageError, match="never called"):
                 await client.get(path)
             return stub.paths
 
