@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bench.errors import ExitCode
+from bench.cli.watching import gateway_of, pushgateway_option
+from bench.errors import BenchError, ExitCode
 
 if TYPE_CHECKING:
     from bench.conduct.run import Order
@@ -35,9 +36,12 @@ if TYPE_CHECKING:
 @click.option(
     "--label", default="", metavar="TEXT", help="What is new tonight: a version, a commit."
 )
+@pushgateway_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object to stdout.")
 @click.pass_context
-def command(context: click.Context, config_path: Path, label: str, as_json: bool) -> None:
+def command(
+    context: click.Context, config_path: Path, label: str, pushgateway: str | None, as_json: bool
+) -> None:
     """Measure a night: rounds of one workload, held against earlier nights.
 
     Makes the warm-up rounds and the rounds of FILE, compares them with the last accepted nights (or
@@ -52,6 +56,7 @@ def command(context: click.Context, config_path: Path, label: str, as_json: bool
     \b
     Examples:
       bench nightly -c nightly.yaml --label "$CI_COMMIT_SHORT_SHA"
+      bench nightly -c nightly.yaml --pushgateway http://10.0.0.9:9091
       bench nightly -c nightly.yaml baseline pin release-1.2
       bench nightly -c nightly.yaml accept 20260101T020000Z
 
@@ -62,7 +67,8 @@ def command(context: click.Context, config_path: Path, label: str, as_json: bool
 
     context.obj = config_path
     if context.invoked_subcommand is None:
-        sys.exit(_measure(load_nightly(config_path), label, as_json))
+        gateway = gateway_of(pushgateway) if pushgateway else None
+        sys.exit(_measure(load_nightly(config_path), label, gateway, as_json))
 
 
 @command.group("baseline")
@@ -134,7 +140,7 @@ def accept_command(config_path: Path, night: str) -> None:
     click.echo(f"accepted {accepted.id} as the new level")
 
 
-def _measure(config: Nightly, label: str, as_json: bool) -> ExitCode:
+def _measure(config: Nightly, label: str, gateway: str | None, as_json: bool) -> ExitCode:
     import orjson
 
     from bench.cli.compare_view import EXIT_CODES, show
@@ -158,6 +164,8 @@ def _measure(config: Nightly, label: str, as_json: bool) -> ExitCode:
     night = night_of_runs(measured.runs, earlier, config, profile, label)
     write_night(config.path, night)
     index = publish(config, night)
+    if gateway is not None:
+        _push(config, night, gateway)
     code = EXIT_CODES[night.verdict]
     if config.objectives and failed_objectives(night):
         code = ExitCode.OBJECTIVE_FAILED
@@ -175,6 +183,25 @@ def _measure(config: Nightly, label: str, as_json: bool) -> ExitCode:
         _tell_objectives(config, night)
         click.echo(f"night:  {night.id}\nreport: {index}")
     return code
+
+
+def _push(config: Nightly, night: Night, gateway: str) -> None:
+    """A push that fails is told and undoes nothing."""
+    from bench.live.metrics import push
+    from bench.live.night import NightMetrics
+
+    valid = sum(each.valid for each in night.rounds)
+    told = NightMetrics(
+        night.change,
+        night.values,
+        accepted=night.accepted,
+        rounds=len(night.rounds),
+        valid_rounds=valid,
+    )
+    try:
+        push(told, gateway, night=config.name)
+    except BenchError as error:
+        click.echo(f"bench: not pushed: {error.message}", err=True)
 
 
 def _check_pinned(config: Nightly) -> None:

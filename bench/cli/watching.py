@@ -23,14 +23,17 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 LOCAL = "127.0.0.1"
 
 
+pushgateway_option = click.option(
+    "--pushgateway",
+    metavar="URL",
+    help="Once judged, push the outcome to this Prometheus Pushgateway.",
+)
+
+
 def live_options(command: _Command) -> _Command:
     """Adds --metrics-port and --pushgateway."""
     for option in (
-        click.option(
-            "--pushgateway",
-            metavar="URL",
-            help="When the run is judged, push its metrics to this Prometheus Pushgateway.",
-        ),
+        pushgateway_option,
         click.option(
             "--metrics-port",
             metavar="[HOST:]PORT",
@@ -63,13 +66,13 @@ def watching(
     from bench.live.watches import Watches
 
     metrics = LiveMetrics()
-    gateway = _gateway(pushgateway) if pushgateway is not None else None
+    gateway = gateway_of(pushgateway) if pushgateway is not None else None
 
     def concluded(folder: Path) -> None:
         metrics.conclude(_document(folder / "summary.json"), _document(folder / "verdict.json"))
         if gateway is not None:
             try:
-                push(metrics, gateway, recipe)
+                push(metrics, gateway, recipe=recipe)
             except BenchError as error:
                 click.echo(f"bench: not pushed: {error.message}", err=True)
 
@@ -92,7 +95,8 @@ def listen_address(text: str) -> tuple[str, int]:
     return host or LOCAL, int(port)
 
 
-def _gateway(url: str) -> str:
+def gateway_of(url: str) -> str:
+    """The Pushgateway's address; raises UsageError."""
     from bench.address import parse_origin
 
     try:

@@ -31,6 +31,7 @@ from bench.live.progress import Bounds
 if TYPE_CHECKING:
     from bench.conduct.preflight import Ready
     from bench.conduct.tally import Totals
+    from bench.live.night import NightMetrics
 
 JOB = "bench"
 PUSH_TIMEOUT_S = 10.0
@@ -176,10 +177,10 @@ class Endpoint:
         self._thread.join()
 
 
-def push(metrics: LiveMetrics, gateway: str, recipe: str) -> None:
-    """Replaces the group {job="bench", recipe} of a Pushgateway.  Raises UsageError."""
+def push(told: LiveMetrics | NightMetrics, gateway: str, **group: str) -> None:
+    """Replaces the group {job="bench", …} of a Pushgateway.  Raises UsageError."""
     try:
-        push_to_gateway(gateway, JOB, metrics.registry, {"recipe": recipe}, PUSH_TIMEOUT_S)
+        push_to_gateway(gateway, JOB, told.registry, group, PUSH_TIMEOUT_S)
     except urllib.error.HTTPError as error:
         raise UsageError(f"Pushgateway answered {error.code} {error.reason}") from None
     except OSError as error:

@@ -9,10 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
+from bench.cli.nightly import command
 from bench.conduct.tally import Totals
 from bench.errors import UsageError
+from bench.judge.compare import JudgedRun
+from bench.judge.judgement import judge
 from bench.live.metrics import LiveMetrics, push
+from bench.nightly import rounds
+from bench.record.frame import open_run
 
 
 class Gateway(BaseHTTPRequestHandler):
@@ -74,7 +80,7 @@ def metrics() -> LiveMetrics:
 def test_a_run_replaces_the_group_of_its_recipe(gateway: Any, metrics: LiveMetrics) -> None:
     """One PUT to the group of job and recipe, with counts, values and verdict."""
     url, received = gateway(200)
-    push(metrics, url, "chat")
+    push(metrics, url, recipe="chat")
     ((path, body),) = received
     assert path == "/metrics/job/bench/recipe/chat"
     assert 'bench_requests_total{outcome="ok"} 5.0' in body
@@ -86,10 +92,63 @@ def test_a_gateway_that_refuses_is_told(gateway: Any, metrics: LiveMetrics) -> N
     """Its answer is in the message."""
     url, _ = gateway(503)
     with pytest.raises(UsageError, match="answered 503"):
-        push(metrics, url, "chat")
+        push(metrics, url, recipe="chat")
 
 
 def test_a_gateway_that_is_not_there_is_told(metrics: LiveMetrics) -> None:
     """A refused connection is a message and no traceback."""
     with pytest.raises(UsageError, match="can't be reached"):
-        push(metrics, "http://127.0.0.1:1", "chat")
+        push(metrics, "http://127.0.0.1:1", recipe="chat")
+
+
+@pytest.fixture
+def nightly(
+    synthetic_run: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[str], Any]:
+    """`bench nightly` with a gateway, its two rounds written and not made."""
+    runs = []
+    for k in range(2):
+        path = synthetic_run(f"20260101T020{k}00Z-x-000{k}", requests=300, seed=k + 1)
+        run = open_run(path)
+        runs.append(JudgedRun(path.name, run.manifest, judge(run)))
+    measured = rounds.Measured(tuple(runs))
+    monkeypatch.setattr(rounds, "conduct_rounds", lambda *_: measured)
+    config = tmp_path / "nightly.yaml"
+    config.write_text("name: chat-h20\ntarget: {url: 'http://127.0.0.1:1'}\nworkload: smoke\n")
+
+    def make(url: str) -> Any:
+        return CliRunner().invoke(command, ["-c", str(config), "--pushgateway", url])
+
+    return make
+
+
+def test_a_night_replaces_the_group_of_its_name(gateway: Any, nightly: Any) -> None:
+    """One PUT to the group of job and night: its verdict, its values, its rounds."""
+    url, received = gateway(200)
+    found = nightly(url)
+    assert found.exit_code == 0, found.output
+    ((path, body),) = received
+    assert path == "/metrics/job/bench/night/chat-h20"
+    assert 'bench_night_verdict{verdict="none"} 1.0' in body
+    assert 'bench_night_value{metric="ttft_s",statistic="p50"} 0.0' in body
+    assert "bench_night_valid_rounds 2.0" in body
+    assert "bench_night_accepted 1.0" in body
+    # There is no baseline, so nothing changed and nothing is known to be no worse.
+    assert "bench_night_change{" not in body
+    assert "bench_night_worse{" not in body
+
+
+def test_a_push_of_a_night_that_fails_undoes_nothing(gateway: Any, nightly: Any) -> None:
+    """The night is kept and keeps its exit code; the message says what happened."""
+    url, _ = gateway(503)
+    found = nightly(url)
+    assert found.exit_code == 0
+    assert "not pushed: Pushgateway answered 503" in found.output
+    assert "night:  20260101T020000Z" in found.output
+
+
+def test_a_wrong_gateway_is_told_before_the_night(nightly: Any) -> None:
+    """Hours before it would matter."""
+    found = nightly("ftp://x")
+    assert isinstance(found.exception, UsageError)
+    assert "--pushgateway" in found.exception.message
