@@ -2,7 +2,7 @@
 
 A block marked `sh`, `bash` or `console` is run line by line (in `console`, the lines behind `$ `),
 in a folder of its own for each document.  In an HTML comment above a block `not run: why` leaves it
-out, and `slow` leaves it to `BENCH_DOCS=all`.  Runs are cut to a few requests.
+out.  Runs are cut to a few requests.
 """
 
 from __future__ import annotations
@@ -29,9 +29,8 @@ from bench.sim.process import running_sim
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = ["README.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md")))]
-ALL = os.environ.get("BENCH_DOCS") == "all"
 PATIENCE_S = 180.0
-AT_ONCE = 3
+AT_ONCE = 4
 
 _BLOCK = re.compile(r"(?:^<!-- (.*?) -->\n)?^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _FILE = re.compile(r"`([\w-]+\.yaml)`:\n\n```yaml\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -39,7 +38,7 @@ _RUN_FOLDER = re.compile(r"\breports/[\w-]+")
 _URL = re.compile(r"http://(?:127\.0\.0\.1|host):8000\b")
 _JUDGED = {"run", "sweep", "judge", "compare", "demo", "accept", "nightly"}
 _VERDICTS = {0, 3, 4}
-_CUT = ("--requests", "12", "--duration", "2", "--warmup", "1", "--no-report")
+_CUT = ("--requests", "8", "--duration", "2", "--warmup", "0", "--no-report")
 _CUT_SWEEP = (*_CUT, "--most-runs", "2", "--cool-down", "0")
 _OPERATOR = re.compile(r"\s(?=[|>&])")
 _NOT_OURS = ("make ", "source ")
@@ -54,11 +53,10 @@ STAND_INS = {
 
 @dataclass(frozen=True)
 class Block:
-    """Commands that follow each other; `why` they are not run, or whether they are slow."""
+    """Commands that follow each other, and `why` they are not run."""
 
     commands: tuple[str, ...]
     why: str | None
-    slow: bool
 
 
 def blocks(text: str) -> list[Block]:
@@ -73,7 +71,7 @@ def blocks(text: str) -> list[Block]:
         commands = [line.partition("  #")[0].strip() for line in lines]
         why = mark.removeprefix("not run: ") if mark.startswith("not run: ") else None
         wanted = tuple(line for line in commands if line and not line.startswith("#"))
-        found.append(Block(wanted, why, mark == "slow"))
+        found.append(Block(wanted, why))
     return found
 
 
@@ -83,7 +81,7 @@ COMMANDS = {
     name: [
         line
         for block in found
-        if block.why is None and (ALL or not block.slow)
+        if block.why is None
         for line in block.commands
         if not line.startswith(_NOT_OURS)
     ]

@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,14 @@ from bench.sim.config import Certificates, SimConfig
 from bench.sim.process import SimProcess, running_sim
 from bench.sim.truth import TruthRow, read_truth
 
-PREFIX_TOKENS, TURNS = 400, 3
+PREFIX_TOKENS = 400
+INTERFACES = {
+    "tgi": "token_ids",
+    "infer": "token_ids",
+    "triton": "continuous_usage",
+    "generate": "events",
+}
+"""Beside chat, and how the tokens of each are counted."""
 
 
 def openssl(folder: Path, *arguments: str) -> None:
@@ -176,15 +184,27 @@ def test_without_monitoring_the_metrics_are_absent(checkout_bench: Any) -> None:
     assert "MIES_SERVICE_MONITOR_MODE=1" in gap["remedy"]
 
 
-@pytest.mark.parametrize("endpoint", ["tgi", "infer", "triton", "generate"])
-def test_its_other_interfaces(checkout_bench: Any, endpoint: str) -> None:
+@pytest.fixture(scope="module")
+def other_runs(checkout_bench: Any) -> Iterator[dict[str, Any]]:
+    """How a run of each other interface ended; beside each other, for they mostly wait."""
+    with running_sim(SimConfig(port=0, family="mindie")) as sim, ThreadPoolExecutor() as pool:
+
+        def run(endpoint: str) -> Any:
+            return checkout_bench(
+                "run", "-t", sim.url, "--metrics-url", f"{sim.urls['metrics']}/metrics",
+                "--endpoint", endpoint, "--input-tokens", "200", "--output-tokens", "8",
+                "--rate", "20", "--requests", "8", "--json", "--no-report",
+            )  # fmt: skip
+
+        yield dict(zip(INTERFACES, pool.map(run, INTERFACES), strict=True))
+
+
+@pytest.mark.parametrize("endpoint", INTERFACES)
+def test_its_other_interfaces(
+    endpoint: str, other_runs: dict[str, Any], checkout_bench: Any
+) -> None:
     """Each is measured by its own stream: every answer whole, every token with a time."""
-    with running_sim(SimConfig(port=0, family="mindie")) as sim:
-        done = checkout_bench(
-            "run", "-t", sim.url, "--metrics-url", f"{sim.urls['metrics']}/metrics",
-            "--endpoint", endpoint, "--input-tokens", "200", "--output-tokens", "8",
-            "--rate", "20", "--requests", "8", "--json", "--no-report",
-        )  # fmt: skip
+    done = other_runs[endpoint]
     assert done.code in (0, 4), done.err
     folder = Path(json.loads(done.out)["run"])
     run = open_run(folder if folder.is_absolute() else Path(checkout_bench.folder) / folder)
@@ -192,8 +212,7 @@ def test_its_other_interfaces(checkout_bench: Any, endpoint: str) -> None:
     assert (run.requests["output_tokens"] <= 8).all()
     events = list(run.token_events())
     assert sum(len(part.tokens) for part in events) == run.requests["output_tokens"].sum()
-    counted = {"tgi": "token_ids", "infer": "token_ids", "triton": "continuous_usage"}
-    assert set(run.requests["token_method"]) == {counted.get(endpoint, "events")}
+    assert set(run.requests["token_method"]) == {INTERFACES[endpoint]}
 
 
 def ids_of(run_folder: Path, indices: Any) -> list[tuple[str, int]]:
