@@ -64,7 +64,7 @@ class Portable:
         try:
             async with (
                 asyncio.timeout(self._target.timeouts.connect_s),
-                self._fresh.get(self._origin.url + "/v1/models"),
+                self._fresh.get(self._origin.url + "/v1/models", allow_redirects=False),
             ):
                 pass
         except (aiohttp.ClientError, OSError) as error:

@@ -145,7 +145,8 @@ class Scraper:
         ]
 
     async def _fetch(self, target: ScrapeTarget) -> bytes:
-        async with self._sessions[target.source].get(target.url) as response:
+        session = self._sessions[target.source]
+        async with session.get(target.url, allow_redirects=False) as response:
             body = bytearray()
             async for piece in response.content.iter_any():
                 body += piece

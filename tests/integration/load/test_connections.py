@@ -102,6 +102,23 @@ def test_no_file_left_for_a_connection(replayed: Replayed, monkeypatch: pytest.M
     assert trial.exchanges[0].error_text == "[Errno 24] Too many open files"
 
 
+def test_a_redirect_is_not_followed_before_the_start_either(
+    replayed: Replayed, serving: Any, sound: bytes, transport: str
+) -> None:
+    """A server that sends its callers elsewhere has answered; nothing else is asked."""
+    elsewhere = f"http://127.0.0.1:{unused_port()}/sleep"
+    away = f"HTTP/1.1 302 Found\r\nLocation: {elsewhere}\r\nContent-Length: 0\r\n\r\n".encode()
+
+    def script(peer: Any) -> None:
+        while True:
+            _, body = peer.read_message()
+            peer.send(sound if body else away)
+
+    with serving(script) as server:
+        trial = replayed(transport, server.url, warm=1)
+    assert trial.one.outcome is Outcome.OK
+
+
 # -- connections that break --------------------------------------------------------------------
 
 

@@ -79,15 +79,20 @@ def test_a_scrape_keeps_what_it_was_told_to_and_speaks_of_itself() -> None:
     assert (count.done, count.failed) == (1, 0)
 
 
+async def elsewhere(request: web.Request) -> web.StreamResponse:
+    raise web.HTTPFound("/sleep")
+
+
 @pytest.mark.parametrize(
     ("respond", "said"),
     [
+        (elsewhere, "status 302"),
         (answering("MIES_SERVICE_MONITOR_MODE is not set", status=500), "status 500"),
         (answering("[]", content_type="application/json"), "JSON"),
         (answering(b"# " + b"x" * SCRAPE_BYTES_MAX), "more than 8 MiB"),
         (answering(""), "empty body"),
     ],
-    ids=["status", "json", "huge", "empty"],
+    ids=["redirect", "status", "json", "huge", "empty"],
 )
 def test_a_failed_scrape_is_counted_and_shown_as_down(respond: Respond, said: str) -> None:
     """A failure is `up` 0 and a count with its reason; no exception, no stale value."""
