@@ -109,4 +109,4 @@ def _prefix_cache(result: ProbeResult) -> str:
 
 
 def _yes(value: bool | None) -> str:
-    return {True: "yes", False: "no", None: f"{UNKNOWN} (not tried)"}[value]
+    return {True: "yes", False: "no", None: f"{UNKNOWN} (asked with --deep)"}[value]
