@@ -137,12 +137,18 @@ def test_counts_are_those_of_the_end(folder: Path) -> None:
 
 
 def test_a_killed_run_is_counted_by_its_rows(synthetic_run: Make) -> None:
-    """Without end.json nothing is known of the plan; what was written is counted."""
-    found = judge(open_run(synthetic_run(requests=50, failures={"reset": 0.2}, killed=True)))
-    counts = found.summary["counts"]
-    assert counts["planned"] is None
-    assert counts["ok"] + counts["failed"]["reset"] == 50
-    assert found.verdict["verdict"] == "invalid"
+    """Without end.json the plan is the manifest's: what is neither ok nor failed is missing.
+
+    Where only time bounded the plan, it has no number.
+    """
+    run = open_run(synthetic_run(requests=50, failures={"reset": 0.2}, killed=True))
+    for planned in (80, None):
+        run.manifest["workload"]["requests"] = planned
+        found = judge(run)
+        counts = found.summary["counts"]
+        assert counts["planned"] == planned
+        assert counts["ok"] + counts["failed"]["reset"] == 50
+        assert found.verdict["verdict"] == "invalid"
 
 
 def test_junit_has_a_case_for_each_rule_and_target(folder: Path) -> None:
