@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Mapping
 from typing import IO, Any
 
@@ -83,6 +84,7 @@ def _latencies(summary: Mapping[str, Any]) -> Table:
 
 
 def _line(summary: Mapping[str, Any]) -> str:
+    """Rates and the window, broken between values and never within one."""
     metrics, window = summary["metrics"], summary["window"]
     parts = [
         f"{name} {quantity(metrics[name]['value'], unit)}"
@@ -92,7 +94,9 @@ def _line(summary: Mapping[str, Any]) -> str:
         if metrics[name]["value"] is not None
     ]
     length = window["end_s"] - window["start_s"]
-    return f"{', '.join(parts)}; window {length:.0f} s ({window['rule']})"
+    parts.append(f"window {length:.0f} s ({window['rule']})")
+    kept = ", ".join(part.replace(" ", "\u00a0") for part in parts)
+    return textwrap.fill(kept, _WIDTH).replace("\u00a0", " ")
 
 
 def _print_limit(console: Console, row: Mapping[str, Any]) -> None:

@@ -33,6 +33,7 @@ from bench.workload.tokens import (
     local_tokenizer,
     measured_vocabulary,
     token_id_vocabulary,
+    with_overhead,
 )
 
 Announce = Callable[[str], None]
@@ -129,16 +130,15 @@ async def _vocabulary(
     if method is LengthMethod.LOCAL_TOKENIZER:
         assert recipe.tokenizer_file is not None
         tokenizer = local_tokenizer(recipe.path_of(recipe.tokenizer_file))
-        return await measured_vocabulary(tokenizer, method=method)
+        words = await measured_vocabulary(tokenizer, method=method)
+        if recipe.endpoint not in MESSAGE_ENDPOINTS:
+            return words
+        return await _with_template(words, target, found, announce)
     if method is LengthMethod.TOKEN_IDS and not found.abilities.tokenize:
         return token_id_vocabulary()
     async with ControlClient(target) as client:
         if method is LengthMethod.ESTIMATE:
-            announce("POST two calibration requests, 1 output token each")
-            counted = []
-            for words, text in calibration_prompts():
-                counted.append((words, await _prompt_tokens(client, target, text, found)))
-            return estimated_vocabulary(counted)
+            return estimated_vocabulary(await _calibrated(client, target, found, announce))
         announce("POST /tokenize: looking for words of one token")
 
         async def ids(text: str) -> list[int]:
@@ -150,6 +150,36 @@ async def _vocabulary(
         takes_messages = recipe.endpoint in MESSAGE_ENDPOINTS
         measured = await measured_vocabulary(ids, chat if takes_messages else None)
     return token_id_vocabulary(measured) if method is LengthMethod.TOKEN_IDS else measured
+
+
+async def _with_template(
+    words: Vocabulary, target: Target, found: ProbeResult, announce: Announce
+) -> Vocabulary:
+    """The vocabulary of a local tokenizer with the server's chat template, which it does not know.
+
+    Without it where the server does not say how long a prompt is, and that is announced.
+    """
+    async with ControlClient(target) as client:
+        try:
+            return with_overhead(words, await _calibrated(client, target, found, announce, words))
+        except TargetError:
+            announce("the server counts no prompts: they are longer by its chat template")
+            return words
+
+
+async def _calibrated(
+    client: ControlClient,
+    target: Target,
+    found: ProbeResult,
+    announce: Announce,
+    vocabulary: Vocabulary | None = None,
+) -> list[tuple[int, int]]:
+    """Words and prompt tokens, as the server counts them, of the calibration prompts."""
+    announce("POST two calibration requests, 1 output token each")
+    return [
+        (words, await _prompt_tokens(client, target, text, found))
+        for words, text in calibration_prompts(vocabulary)
+    ]
 
 
 async def _prompt_tokens(

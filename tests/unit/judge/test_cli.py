@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -74,6 +75,15 @@ def test_without_a_profile_there_are_values(synthetic_run: Make) -> None:
     found = run("judge", synthetic_run(requests=20))
     assert found.exit_code == 0
     assert "no objective was judged" in found.stdout
+
+
+def test_no_value_is_torn_from_its_name(synthetic_run: Make) -> None:
+    """The rates take more than one line here, and it is broken behind a comma."""
+    lines = run("judge", synthetic_run(requests=200)).stdout.splitlines()
+    first = next(line for line in lines if line.startswith("request_rps"))
+    assert first.endswith(",")
+    parts = first.removesuffix(",").split(", ")
+    assert [part for part in parts if not re.fullmatch(r"\w+ [\d,.]+ ?\S+", part)] == []
 
 
 def test_a_folder_that_is_no_run_is_named(tmp_path: Path) -> None:
