@@ -25,7 +25,8 @@ _VERDICTS: Mapping[str, str] = {
     "invalid": "! NOT VALID: no run can be trusted",
     "none": "· nothing was sought: the steps stand for themselves",
 }
-_HEADS = ("achieved", "TTFT P50", "P99", "TPOT P50", "tokens/s", "good/s", "attained")
+_HEADS = ("done/s", "TTFT P50", "P99", "TPOT P50", "tokens/s", "good/s", "good")
+_WIDTHS = (8, 9, 9, 9, 9, 8, 8)
 
 
 def show(found: Mapping[str, Any], stream: IO[str]) -> None:
@@ -51,7 +52,8 @@ def load_words(load: float, *, open_loop: bool) -> str:
 
 def _line(cells: tuple[str, ...], words: str) -> str:
     load, *rest = cells
-    return f"{load:>6}{''.join(f'{cell:>9}' for cell in rest)}  {words}".rstrip()
+    columns = (f"{cell:>{width}}" for cell, width in zip(rest, _WIDTHS, strict=True))
+    return f"{load:>6}{''.join(columns)} {words}".rstrip()
 
 
 def _cells(step: Mapping[str, Any]) -> tuple[str, ...]:
@@ -86,7 +88,7 @@ def _kept_up(step: Mapping[str, Any], saturation: Mapping[str, Any]) -> tuple[st
 
 def _findings(found: Mapping[str, Any], *, open_loop: bool) -> list[str]:
     lines = []
-    unit = "req/s" if open_loop else "slots"
+    unit = "req/s" if open_loop else "slot(s)"
     if found["attained"] is not None:
         wanted = quantity(found["attained"]["wanted"], "fraction")
         name = "max goodput" if open_loop else "most slots"
@@ -106,9 +108,11 @@ def _findings(found: Mapping[str, Any], *, open_loop: bool) -> list[str]:
 
 
 def _highest(row: Mapping[str, Any], unit: str) -> str:
-    """`8 req/s [4, 16]`; — and ∞ where no run shows an end."""
+    """`8 req/s [4, 16]`; — and ∞ where no run shows an end, nothing where none shows either."""
     if row["value"] is None:
         return "—"
+    if row["low"] is None and "high" in row["infinite"]:
+        return f"{row['value']:.4g} {unit}"
     low = "—" if row["low"] is None else f"{row['low']:.4g}"
     high = "∞" if "high" in row["infinite"] else f"{row['high']:.4g}"
     return f"{row['value']:.4g} {unit} [{low}, {high}]"

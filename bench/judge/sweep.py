@@ -177,7 +177,7 @@ def following_points(steps: Sequence[Step]) -> list[Point]:
     """Valid steps of a closed loop by what their slots added to the output throughput.
 
     The share is the growth since the step before by the growth of the slots; the first step has
-    nothing to be held against and follows.
+    nothing to be held against and follows.  One step alone is no point.
     """
     ascending = sorted((step for step in steps if step.valid), key=lambda step: step.load)
     points = []
@@ -191,7 +191,7 @@ def following_points(steps: Sequence[Step]) -> list[Point]:
             share = (tokens / before[1] - 1) / (step.load / before[0] - 1)
         points.append(Point(step.load, share, math.nan, math.nan, FOLLOWING_FRACTION))
         before = step.load, tokens
-    return points
+    return points if len(points) > 1 else []
 
 
 def bracket(points: Sequence[Point]) -> tuple[float | None, float | None]:

@@ -124,6 +124,7 @@ def test_a_closed_loop_saturates_where_slots_add_nothing() -> None:
     points = following_points([step(16, tps=200), step(4, tps=100), step(8, tps=190)])
     assert bracket(points) == (8, 16)
     assert points[1].share == pytest.approx(0.9)
+    assert following_points([step(4), step(8, broken=("loop_stall",))]) == []
 
 
 def test_scaling_is_throughput_per_replica() -> None:
