@@ -144,8 +144,8 @@ class Traffic:
             return
         if flight.complete and (flight.status or 0) >= 200:
             self._finish(connection, flight, at_ns, reusable=True)
-        elif self._calm or flight.reads <= _LEARNING_READS:
-            flight.decode()
+        elif self._calm or not received or flight.reads <= _LEARNING_READS:
+            flight.decode()  # what was postponed is nearly always alike, and quickly done
 
     # -- flights ---------------------------------------------------------------------------
 
