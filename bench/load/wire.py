@@ -21,7 +21,7 @@ from bench.model import Target
 from bench.tls import tls_context
 
 SLICE_NS = 300_000
-TURN_NS = 5_000_000
+TURN_NS = 20_000_000
 SWEEP_NS = 250_000_000
 BACKLOG_FLIGHTS = 2048
 """Finished answers wait while there is something to read, but not more than so many."""
