@@ -5,6 +5,8 @@ The transport appends; decoding is done later, in slices, so that reading is nev
 
 from __future__ import annotations
 
+from array import array
+
 import httptools
 
 from bench.load.body import Body
@@ -68,6 +70,8 @@ class Flight:
         "turn",
         "turn_number",
         "unparsed",
+        "unparsed_lows_ns",
+        "unparsed_ns",
         "worker",
     )
 
@@ -106,6 +110,8 @@ class Flight:
         self.complete = False
         self.parser: httptools.HttpResponseParser | None = None
         self.unparsed: list[bytes] = []
+        self.unparsed_ns = array("q")
+        self.unparsed_lows_ns = array("q")
         self.regular_end = b""
         self.last_read_ns = 0
         self.last_low_ns = 0
@@ -190,8 +196,8 @@ class Flight:
         self.reads += 1
         self.last_read_ns, self.last_low_ns = at_ns, low_ns
         self.unparsed.append(received)
-        self.body.times_ns.append(at_ns)
-        self.body.lows_ns.append(low_ns)
+        self.unparsed_ns.append(at_ns)
+        self.unparsed_lows_ns.append(low_ns)
         return len(self.unparsed) < UNPARSED_READS
 
     def parse(self) -> None:
@@ -202,19 +208,19 @@ class Flight:
         """
         parser, body, reads = self.parser, self.body, self.unparsed
         assert parser is not None
-        before, joined = len(body.pieces), b"".join(self.unparsed)
+        before, joined, marks = len(body.pieces), b"".join(reads), array("q")
         try:
             if joined.count(b"\r\n") == 2 * len(reads):
                 parser.feed_data(joined)
-                body.marks.extend(range(before + 1, len(body.pieces) + 1))
+                marks.extend(range(before + 1, len(body.pieces) + 1))
             else:
                 for read in reads:
                     parser.feed_data(read)
-                    body.marks.append(len(body.pieces))
+                    marks.append(len(body.pieces))
         finally:
-            body.marks.extend([len(body.pieces)] * (len(body.times_ns) - len(body.marks)))
-            body.pending_bytes += sum(map(len, body.pieces[before:]))
-            reads.clear()
+            marks.extend([len(body.pieces)] * (len(reads) - len(marks)))
+            body.mark_all(marks, self.unparsed_ns, self.unparsed_lows_ns)
+            self.unparsed, self.unparsed_ns, self.unparsed_lows_ns = [], array("q"), array("q")
 
     def hang_up(self) -> None:
         """Nothing more will be read: parses what was postponed and lets the parser go.
@@ -285,7 +291,7 @@ class Flight:
         return kind, f"nothing for {limit_s:g} s"
 
     def _waiting_for_event(self, limits: Timeouts) -> tuple[str, float, int]:
-        latest_ns = self.body.times_ns[-1] if self.unparsed else self.answer.latest_ns
+        latest_ns = self.unparsed_ns[-1] if self.unparsed else self.answer.latest_ns
         if latest_ns is None:
             return "first_byte_timeout", limits.first_byte_s, self.started_ns
         return "idle_timeout", limits.idle_s, latest_ns

@@ -17,7 +17,7 @@ import pytest
 from bench.cli.verdict_view import EXIT_CODES
 from bench.errors import ExitCode
 from bench.judge.judgement import judge
-from bench.load.wire import SWEEP_NS
+from bench.load.wire import BEAT_NS
 from bench.record.frame import open_run
 from bench.sim.config import SimConfig
 from bench.sim.process import SimProcess, running_sim
@@ -175,7 +175,7 @@ def test_a_suspended_worker_is_a_stall(
 
     It can't know when it was stopped, only when it was to look again, at most one sweep later.
     """
-    least_s = 1.0 - SWEEP_NS / 1e9 - 0.01
+    least_s = 1.0 - BEAT_NS / 1e9 - 0.01
     load = {"concurrency": 1, "requests": None, "duration_s": 5.0}
     with conducting(slow_sim.url, tmp_path, workers=1, **load) as run:
         run.wait_for_seconds(2)
