@@ -81,6 +81,22 @@ def duration(title: str, values: Sequence[float] | Floats = ()) -> Axis:
     return Axis(title, log=True, ticks=tuple((at, seconds(at)) for at in ticks))
 
 
+def apart(values: Sequence[float], least: float = 0.09) -> list[float]:
+    """Those of `values` that can be labelled on a logarithmic axis without overlap.
+
+    The ends, then from the left what is at least the share `least` of the span from all others.
+    Positive values, ascending.
+    """
+    if len(values) < 3:
+        return list(values)
+    at = np.log(np.asarray(values, dtype=np.float64))
+    kept = [0, len(at) - 1]
+    for index in range(1, len(at) - 1):
+        if np.abs(at[kept] - at[index]).min() >= least * (at[-1] - at[0]):
+            kept.append(index)
+    return [values[index] for index in sorted(kept)]
+
+
 def share(title: str, *, top: float | None = 1.02) -> Axis:
     """An axis of fractions, shown as percentages."""
     return Axis(title, format=".0%", from_zero=top is None, top=top)

@@ -197,7 +197,7 @@ def _figure(
         drawn.append(
             figures.Mark(knee, words("sweep.knee"), colour="@purple", dash="dot", foot=True)
         )
-    ticks = tuple((load, significant(load)) for load in _loads(steps).tolist())
+    ticks = tuple((load, significant(load)) for load in axes.apart(_loads(steps).tolist()))
     x = axes.Axis(words(f"sweep.load_{found['loop']}"), log=True, ticks=ticks)
     return Figure(
         key=f"sweep-{key}",
