@@ -270,7 +270,7 @@ def _scrape_targets(order: Order, ready: Ready) -> list[ScrapeTarget]:
 
     Where a Prometheus server is asked for every known name, it tells of the server too.
     """
-    own = scrape_target(ready.probe, ready.target)
+    own = scrape_target(ready.probe, ready.target, beside=order.scrapes)
     kept = order.prometheus is not None and not order.prometheus.queries
     targets = [] if own is None or kept else [own]
     return targets + [each for each in order.scrapes if own is None or each.url != own.url]

@@ -19,6 +19,7 @@ from bench.judge.metric import (
     column,
     exact,
 )
+from bench.judge.server_cache import cached_by_tier, hits, hits_by_replica
 from bench.judge.stats import Floats, nearest_rank, ratio_of_sums
 
 _NOTABLE = 0.01
@@ -47,21 +48,22 @@ def cache_client(measured: Measured) -> Reading:
 
 def cache_server(measured: Measured) -> Reading:
     """A server with its cache switched off looks nothing up: absent, which is not 0."""
-    found = measured.server.hit_rate()
+    found = hits(measured.server)
     if found is None:
         return absent(Absence.NOT_SCRAPED)
-    hits, queried = found
-    return exact(hits / queried, round(queried)) if queried else absent(Absence.NOT_STATED)
+    if found.fraction is None:
+        return absent(Absence.NOT_STATED)
+    return exact(found.fraction, round(found.looked_up))
 
 
 def cache_server_external(measured: Measured) -> Reading:
-    hits = measured.server.increase("external_hit_tokens").value
+    hit = measured.server.increase("external_hit_tokens").value
     queried = measured.server.increase("external_queried_tokens").value
-    if hits is None or queried is None:
+    if hit is None or queried is None:
         return absent(Absence.NOT_SCRAPED)
     if queried <= 0:
         return absent(Absence.NOT_STATED)
-    return exact(hits / queried, round(queried))
+    return exact(hit / queried, round(queried))
 
 
 def _usage(measured: Measured) -> tuple[Floats, Floats]:
@@ -78,7 +80,8 @@ def views(
     """The `cache` part of summary.json; `other_tokens` are prompt tokens of other traffic.
 
     `ceiling`, `client`, `server` as fractions or None, their differences, the reasons that this
-    run gives for them, tiers where the server tells them apart, and TTFT by share of cached prompt.
+    run gives for them, tiers and replicas where the server tells them apart, and TTFT by share of
+    cached prompt.
     """
     view = {name: _number(values[f"cache_{name}"]) for name in ("ceiling", "client", "server")}
     gaps = {
@@ -93,10 +96,29 @@ def views(
         "client_low": _finite(values["cache_client"].estimate.low),
         "client_high": _finite(values["cache_client"].estimate.high),
         "external": _number(values["cache_server_external"]),
-        "tiers_tokens": measured.server.increase_by("cached_tokens_by_tier", "source"),
+        "tiers_tokens": dict(cached_by_tier(measured.server)),
+        "replicas": _replicas(measured),
         "reasons": [text.as_json() for text in _reasons(measured, values, gaps, other_tokens)],
         "ttft_by_share": ttft_by_share(measured),
     }
+
+
+def _replicas(measured: Measured) -> list[dict[str, Any]]:
+    """Hit rate of each replica; empty where there is only one."""
+    found = hits_by_replica(measured.server)
+    if len(found) < 2:
+        return []
+    return [
+        {
+            "source": source,
+            "engine": engine or None,
+            "hit": each.hit,
+            "looked_up": each.looked_up,
+            "unit": each.unit,
+            "fraction": each.fraction,
+        }
+        for (source, engine), each in found.items()
+    ]
 
 
 def ttft_by_share(measured: Measured) -> list[dict[str, Any]]:
@@ -135,6 +157,7 @@ def _reasons(
                 "The responses state no cached_tokens, which is not a hit rate of 0.",
             )
         )
+    found += _how_the_server_counts(measured)
     ours = float(np.nansum(column(measured.requests, "prompt_tokens")))
     if other_tokens is not None and other_tokens > ours * _NOTABLE:
         found.append(
@@ -154,6 +177,27 @@ def _reasons(
             )
         )
     return found
+
+
+def _how_the_server_counts(measured: Measured) -> list[Text]:
+    """Where the server's view is not of tokens that it counted."""
+    told = hits(measured.server)
+    if told is not None and told.approximate:
+        return [
+            Text(
+                "服务端只给出启动以来的命中率：窗口值由其与输入 Token 计数推算，为近似值。",
+                "The server tells its hit rate since its start only: the window's is made of that "
+                "and its prompt tokens, and is approximate.",
+            )
+        ]
+    if told is not None and told.unit == "blocks":
+        return [
+            Text(
+                "服务端按 KV 块而不是 Token 计数。",
+                "The server counts KV blocks, not tokens.",
+            )
+        ]
+    return []
 
 
 def _why_under_ceiling(measured: Measured) -> list[Text]:
@@ -228,7 +272,7 @@ CACHE: tuple[Metric, ...] = (
         unit="fraction",
         formula="Δ hit tokens / Δ queried tokens over the window's scrapes",
         formula_zh="窗口采样内 Δ 命中 Token / Δ 查询 Token",
-        applies_to="servers that count them",
+        applies_to="servers that count them, in tokens or KV blocks",
         direction="higher",
         source="§7.4.1, §13, §4.3.2.3",
         run=cache_server,

@@ -18,6 +18,7 @@ import pandas as pd
 
 from bench.judge.contamination import contamination
 from bench.judge.metric import Text, column, outcome_is
+from bench.judge.server_cache import hits
 from bench.judge.server_view import ServerView
 from bench.judge.stats import Floats, quantiles
 from bench.servers.series import HistogramDelta
@@ -95,7 +96,7 @@ def _latency(compared: _Compared, frame: pd.DataFrame, server: ServerView) -> di
     if compared.ours is not None:
         values = compared.ours(frame)
         ours = _statistics(values[np.isfinite(values)])
-    theirs = _of_histogram(server.histogram(compared.series))
+    theirs = _of_histogram(server.histogram(compared.series)) or _of_sums(compared.name, server)
     told = _mean(column(frame, compared.answered)) if compared.answered else None
     difference = _difference(ours, theirs)
     return {
@@ -141,6 +142,19 @@ def _of_histogram(found: HistogramDelta | None) -> dict[str, Any] | None:
             for name, bound in bounds.items()
         },
         "resets": found.resets,
+    }
+
+
+def _of_sums(name: str, server: ServerView) -> dict[str, Any] | None:
+    """The mean of a server that adds times up and counts them (Higress); it has no quantiles."""
+    total_s, observed = (server.increase(f"{name}_{what}") for what in ("total_s", "observed"))
+    if total_s.value is None or not observed.value:
+        return None
+    return {
+        "n": round(observed.value),
+        "mean_s": total_s.value / observed.value,
+        **{f"{quantile}_s": None for quantile in QUANTILES},
+        "resets": max(total_s.resets, observed.resets),
     }
 
 
@@ -226,7 +240,7 @@ def _cache(frame: pd.DataFrame, server: ServerView, workload: Mapping[str, Any])
     unrounded, total = stated.get("unrounded_hit_tokens"), stated.get("input_tokens")
     cached, prompt = column(frame, "cached_tokens"), column(frame, "prompt_tokens")
     both = outcome_is(frame, "ok") & ~np.isnan(cached) & (prompt > 0)
-    found = server.hit_rate()
+    found = hits(server)
     return {
         "ceiling_unrounded_fraction": unrounded / total
         if unrounded is not None and total
@@ -234,7 +248,7 @@ def _cache(frame: pd.DataFrame, server: ServerView, workload: Mapping[str, Any])
         "ceiling_fraction": stated.get("tokens_fraction"),
         "block_tokens": stated.get("server_block_tokens"),
         "client_fraction": float(cached[both].sum() / prompt[both].sum()) if both.any() else None,
-        "server_fraction": found[0] / found[1] if found is not None and found[1] else None,
+        "server_fraction": None if found is None else found.fraction,
     }
 
 

@@ -119,7 +119,7 @@ def scaling_coefficient(_: Measured) -> Reading:
 
 def load_balance(measured: Measured) -> Reading:
     """1 − CV of the requests that each replica (engine of a source) finished."""
-    shares = np.array(measured.server.increase_per_replica("requests_finished"))
+    shares = np.array(list(measured.server.increase_by_replica("requests_finished").values()))
     if not len(shares):
         return absent(Absence.NOT_SCRAPED)
     if len(shares) < 2 or not shares.sum():

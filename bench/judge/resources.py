@@ -76,7 +76,11 @@ def power_w(measured: Measured) -> Reading:
 
 
 def energy_per_token_j(measured: Measured) -> Reading:
+    """From energy counters where every device with a power reading has one."""
     power, rate = power_w(measured), output_tps(measured)
+    counted = measured.server.growth("device_energy_j")
+    if counted and len(counted) >= (0 if power.absent else power.estimate.n):
+        return _per(sum(each.value / each.length_s for each in counted), rate, 1.0)
     if power.absent:
         return power
     return _per(power.estimate.value, rate, 1.0)
@@ -218,8 +222,8 @@ RESOURCES: tuple[Metric, ...] = (
         title_zh="每 Token 能耗",
         title_en="Energy per output token",
         unit="J",
-        formula="power / output token throughput",
-        formula_zh="功率 / 输出 Token 吞吐量",
+        formula="(Δ energy / time of its counters, else mean power) / output token throughput",
+        formula_zh="(计数器的 Δ 能量 / 时间，否则平均功率) / 输出 Token 吞吐量",
         applies_to="devices with an exporter",
         direction="lower",
         source="§5.4.3",

@@ -22,6 +22,7 @@ from bench.servers.series import (
     Increase,
     counter_delta,
     histogram_delta,
+    matches,
     restarts,
     tracks,
     window_delta,
@@ -29,6 +30,9 @@ from bench.servers.series import (
 from bench.servers.telemetry import exporters_by_metrics
 
 _NS_PER_S = 1_000_000_000
+
+Replica = tuple[str, str]
+"""A source, and the engine or data-parallel rank of it where it tells several."""
 
 
 class ServerView:
@@ -74,7 +78,7 @@ class ServerView:
         found = self.resolved.get(series)
         if found is None:
             return {}
-        samples = self._counted(found.name)
+        samples = [s for s in self._counted(found.name) if matches(s.labels, found.where)]
         values = {dict(sample.labels).get(label, "") for sample in samples} - {""}
         grown = {
             value: window_delta(samples, found.name, {**found.where, label: (value,)}).value
@@ -82,20 +86,35 @@ class ServerView:
         }
         return {value: delta * found.scale for value, delta in grown.items() if delta is not None}
 
-    def increase_per_replica(self, series: str) -> list[float]:
-        """A counter's increase for each replica: a source, or an `engine` label of one."""
+    def increase_by_replica(self, series: str) -> dict[Replica, float]:
+        """A counter's increase for each replica, in their order; empty where not scraped."""
         found = self.resolved.get(series)
         if found is None:
-            return []
-        grown: dict[tuple[str, str], float] = {}
+            return {}
+        grown: dict[Replica, float] = {}
         for (source, labels), track in tracks(
             self._samples(found.name), found.name, found.where
         ).items():
-            replica = (source, dict(labels).get("engine", ""))
+            told = dict(labels)
+            replica = (source, told.get("engine") or told.get("dp_rank") or "")
             more = counter_delta(sample.value for sample in track).value
             if more is not None:
-                grown[replica] = grown.get(replica, 0.0) + more
-        return [grown[replica] for replica in sorted(grown)]
+                grown[replica] = grown.get(replica, 0.0) + more * found.scale
+        return {replica: grown[replica] for replica in sorted(grown)}
+
+    def ends(self, series: str) -> dict[Replica, tuple[float, float]]:
+        """The first and last finite reading of a series that each replica has once."""
+        found = self.resolved.get(series)
+        if found is None:
+            return {}
+        ends: dict[Replica, tuple[float, float]] = {}
+        for (source, labels), track in tracks(
+            self._samples(found.name), found.name, found.where
+        ).items():
+            finite = [sample.value for sample in track if math.isfinite(sample.value)]
+            if finite:
+                ends[source, dict(labels).get("engine", "")] = (finite[0], finite[-1])
+        return ends
 
     def growth(self, series: str) -> list[Growth]:
         """A counter's increase for each source and label set that was read at two instants.
@@ -141,28 +160,6 @@ class ServerView:
             bounds=tuple(bound * found.scale for bound in gathered.bounds),
             total=None if gathered.total is None else gathered.total * found.scale,
         )
-
-    def hit_rate(self) -> tuple[float, float] | None:
-        """Hit and looked-up prompt tokens, from the first pair of counters that counted any.
-
-        None where no pair was scraped; nothing looked up is (0, 0): the cache is off.
-        """
-        pairs = (
-            ("cache_hit_tokens", ("cache_queried_tokens",)),
-            ("prompt_tokens_cached", ("prompt_tokens",)),
-            ("prompt_tokens_cached", ("prompt_tokens_cached", "prompt_tokens_computed")),
-        )
-        scraped = None
-        for hit_series, all_series in pairs:
-            hit = self.increase(hit_series).value
-            parts = [self.increase(series).value for series in all_series]
-            known = [part for part in parts if part is not None]
-            if hit is None or len(known) < len(parts):
-                continue
-            scraped = (0.0, 0.0)
-            if sum(known) > 0:
-                return hit, sum(known)
-        return scraped
 
     def mean(self, series: str) -> float | None:
         """Mean of what a histogram observed, over all sources; None where it observed nothing."""

@@ -5,13 +5,20 @@ An unknown server is `OPENAI`: it is measured through the OpenAI API alone.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 from bench.errors import UsageError
 from bench.model import RequestStyle
-from bench.servers.family import Family, Role
+from bench.servers.family import Family, Role, allowed_names
 from bench.servers.rows.engines import LLAMACPP, LMDEPLOY, TENSORRT_LLM, TGI
-from bench.servers.rows.gateways import DYNAMO, LITELLM, LMCACHE, PRODUCTION_STACK
+from bench.servers.rows.gateways import (
+    DYNAMO,
+    ENVOY_AI_GATEWAY,
+    HIGRESS,
+    LITELLM,
+    LMCACHE,
+    PRODUCTION_STACK,
+)
 from bench.servers.rows.mindie import MINDIE
 from bench.servers.rows.sglang import SGLANG
 from bench.servers.rows.vllm import VLLM, VLLM_ASCEND
@@ -35,6 +42,8 @@ FAMILIES: tuple[Family, ...] = (
     DYNAMO,
     LITELLM,
     PRODUCTION_STACK,
+    ENVOY_AI_GATEWAY,
+    HIGRESS,
     LMCACHE,
     OPENAI,
 )
@@ -75,8 +84,20 @@ def families_by_metrics(exposed_names: Collection[str]) -> tuple[Family, ...]:
         for family in FAMILIES
         if family.metric_marks and any(n.startswith(family.metric_marks) for n in exposed_names)
     ]
-    hidden = {name for family in found for name in family.hides}
     order = (Role.GATEWAY, Role.ENGINE, Role.CACHE)
     return tuple(
-        sorted((f for f in found if f.name not in hidden), key=lambda f: order.index(f.role))
+        sorted(
+            (f for f in found if not _is_hidden(f, found, exposed_names)),
+            key=lambda f: order.index(f.role),
+        )
     )
+
+
+def _is_hidden(family: Family, found: Sequence[Family], exposed_names: Collection[str]) -> bool:
+    """Whether another family explains every name of this one.
+
+    A router's text alone holds copies only; beside an engine's the names are the engine's too.
+    """
+    hiding = [other for other in found if family.name in other.hides]
+    own = allowed_names([family]).intersection(exposed_names)
+    return bool(hiding) and own <= allowed_names(hiding)

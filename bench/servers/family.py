@@ -74,6 +74,7 @@ class Family:
     one text of chat messages, where the tokenizer takes no messages.
     `token_ids_prompt`: `/v1/completions` is known to take token ids.
     `drop_labels`: samples that carry one of them are another server's, re-exported.
+    `copy_labels`: the same, but for a run in which that server is not scraped itself.
     `forbidden`: paths that stop, pause, flush or load the server.
     `remedies`: what is missing (see `bench.servers.gaps`) → the server's setting that enables it.
     `cautions`: settings that would spoil a measurement and can't be seen from outside.
@@ -101,6 +102,7 @@ class Family:
     cache_reset: str | None = None
     series: Mapping[str, tuple[Exposed, ...]] = field(default_factory=dict)
     drop_labels: tuple[str, ...] = ()
+    copy_labels: tuple[str, ...] = ()
     forbidden: tuple[str, ...] = ()
     remedies: Mapping[str, str] = field(default_factory=dict)
     cautions: tuple[str, ...] = ()
@@ -201,6 +203,9 @@ SERIES: Mapping[str, Series] = {
     "cache_hit_blocks": Series(_COUNTER, "blocks", "KV blocks reused"),
     "cache_missed_blocks": Series(_COUNTER, "blocks", "KV blocks not found"),
     "cache_hit_rate_fraction": Series(_GAUGE, "fraction", "hit rate as the server states it"),
+    "cache_hit_rate_since_start_fraction": Series(
+        _GAUGE, "fraction", "hit tokens over looked-up ones since the server's start"
+    ),
     "preemptions": Series(_COUNTER, "requests", "requests put back for lack of KV blocks"),
     "requests_received": Series(_COUNTER, "requests", "requests that came in"),
     "requests_finished": Series(_COUNTER, "requests", "sequences that ended, for any reason"),
@@ -210,6 +215,10 @@ SERIES: Mapping[str, Series] = {
     "itl_s": Series(_HISTOGRAM, "s", "gap between engine outputs of a request"),
     "tpot_s": Series(_HISTOGRAM, "s", "mean time per output token of a request"),
     "e2e_s": Series(_HISTOGRAM, "s", "arrival to last token"),
+    "ttft_total_s": Series(_COUNTER, "s", "times to the first token, added up"),
+    "ttft_observed": Series(_COUNTER, "requests", "requests in that sum"),
+    "e2e_total_s": Series(_COUNTER, "s", "times to the last token, added up"),
+    "e2e_observed": Series(_COUNTER, "requests", "requests in that sum"),
     "queue_s": Series(_HISTOGRAM, "s", "queued to first scheduled"),
     "prefill_s": Series(_HISTOGRAM, "s", "first scheduled to first token"),
     "decode_s": Series(_HISTOGRAM, "s", "first to last token"),
@@ -220,12 +229,13 @@ SERIES: Mapping[str, Series] = {
     "drafts": Series(_COUNTER, "steps", "speculative decoding steps"),
     "draft_tokens": Series(_COUNTER, "tokens", "tokens proposed by the draft"),
     "accepted_tokens": Series(_COUNTER, "tokens", "draft tokens accepted"),
+    "accepted_tokens_by_position": Series(_COUNTER, "tokens", "draft tokens accepted, by place"),
     "accepted_length_tokens": Series(_GAUGE, "tokens", "tokens accepted per step"),
     "prompt_tps": Series(_GAUGE, "tokens/s", "prompt throughput as the server states it"),
     "generation_tps": Series(_GAUGE, "tokens/s", "output throughput as the server states it"),
     "cache_config": Series(Kind.LABELS, "", "the KV cache's settings"),
     "block_tokens": Series(_GAUGE, "tokens", "tokens of one KV block"),
-    "process_start_s": Series(_GAUGE, "s", "Unix time the server process started"),
+    "process_start_s": Series(_GAUGE, "s", "Unix time the process or its counters began"),
     "device_utilization_fraction": Series(_GAUGE, "fraction", "accelerator busy"),
     "device_memory_utilization_fraction": Series(_GAUGE, "fraction", "accelerator memory used"),
     "device_memory_used_bytes": Series(_GAUGE, "bytes", "accelerator memory used"),

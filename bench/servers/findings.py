@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -84,19 +84,29 @@ class ProbeResult:
 
 
 def scrape_target(
-    result: ProbeResult, target: Target, source: str = "server"
+    result: ProbeResult,
+    target: Target,
+    source: str = "server",
+    beside: Sequence[ScrapeTarget] = (),
 ) -> ScrapeTarget | None:
-    """How to scrape the server that was probed; None without metrics."""
+    """How to scrape the server that was probed; None without metrics.
+
+    `beside` is what else is scraped: a router's copies of an engine's names are left out where an
+    engine tells them itself.
+    """
     url = result.metrics.url
     if url is None:
         return None
     families = [family_named(name) for name in (result.server.family, *result.server.layers)]
+    drop_labels, own_names = families[0].drop_labels, allowed_names(families[:1])
+    if any(own_names & other.names for other in beside):
+        drop_labels += families[0].copy_labels
     same_host = urlsplit(url).hostname == urlsplit(result.url).hostname
     return ScrapeTarget(
         source=source,
         url=url,
         names=allowed_names(families),
-        drop_labels=families[0].drop_labels,
+        drop_labels=drop_labels,
         headers=target.headers if same_host else {},
         tls=target.tls,
     )

@@ -2,6 +2,7 @@
 
 Sources: dcgm-exporter `etc/default-counters.csv`; Ascend mind-cluster `npu-exporter` (samples carry
 their own millisecond time and are cached for 5 s); node_exporter (general knowledge, not re-read).
+npu-exporter's "MB" are 2^20 bytes: a device of 64 GiB reads 65536.
 dcgm-exporter collects every 30 s by default: too coarse for a short run, set it to 1 s.
 """
 
@@ -12,7 +13,6 @@ from collections.abc import Collection
 from bench.servers.family import Exposed, Family, Role
 
 _MIB = float(2**20)
-_MB = 1e6
 _PERCENT = 0.01
 _MHZ = 1e6
 
@@ -53,12 +53,12 @@ NPU_EXPORTER = Family(
             Exposed("npu_chip_info_utilization", scale=_PERCENT, note="AI cores"),
         ),
         "device_memory_used_bytes": (
-            Exposed("npu_chip_info_hbm_used_memory", scale=_MB),
-            Exposed("npu_chip_info_used_memory", scale=_MB, note="DDR"),
+            Exposed("npu_chip_info_hbm_used_memory", scale=_MIB),
+            Exposed("npu_chip_info_used_memory", scale=_MIB, note="DDR"),
         ),
         "device_memory_total_bytes": (
-            Exposed("npu_chip_info_hbm_total_memory", scale=_MB),
-            Exposed("npu_chip_info_total_memory", scale=_MB, note="DDR"),
+            Exposed("npu_chip_info_hbm_total_memory", scale=_MIB),
+            Exposed("npu_chip_info_total_memory", scale=_MIB, note="DDR"),
         ),
         "device_memory_utilization_fraction": (
             Exposed("npu_chip_info_hbm_utilization", scale=_PERCENT),

@@ -23,6 +23,8 @@ def blocks(evidence: Evidence) -> list[Block]:
         shown.append(_ttft_figure(evidence, groups))
     if cache["tiers_tokens"]:
         shown.append(_tiers(evidence, cache["tiers_tokens"]))
+    if cache.get("replicas"):
+        shown.append(_replicas(evidence, cache["replicas"]))
     return shown
 
 
@@ -151,3 +153,24 @@ def _tiers(evidence: Evidence, tiers: dict[str, float]) -> Table:
         Column(words("column.share"), "number"),
     ]
     return Table(words("cache.tiers"), columns, rows)
+
+
+def _replicas(evidence: Evidence, replicas: list[dict[str, Any]]) -> Table:
+    words = evidence.words
+    rows = [
+        (
+            Cell(" · ".join(filter(None, (row["source"], row["engine"])))),
+            Cell(count(row["looked_up"])),
+            Cell(count(row["hit"])),
+            Cell(DASH if unknown(row["fraction"]) else percent(row["fraction"])),
+        )
+        for row in replicas
+    ]
+    columns = [
+        Column(words("cache.replica")),
+        *(
+            Column(words(name), "number")
+            for name in ("cache.looked_up", "cache.found", "cache.server")
+        ),
+    ]
+    return Table(words("cache.replicas"), columns, rows)

@@ -8,7 +8,7 @@ its metrics reference; TensorRT-LLM `metrics/collector.py`, `serve/openai_server
 from __future__ import annotations
 
 from bench.model import RequestStyle
-from bench.servers.family import Exposed, Family
+from bench.servers.family import Exposed, Family, Kind
 
 _PROCESS_START = {"process_start_s": (Exposed("process_start_time_seconds"),)}
 
@@ -146,6 +146,8 @@ LMDEPLOY = Family(
         "prompt_tokens_cached": (Exposed("lmdeploy:cached_tokens_total"),),
         "generation_tokens": (Exposed("lmdeploy:generation_tokens_total"),),
         "cache_hit_rate_fraction": (Exposed("lmdeploy:prefix_cache_hit_rate"),),
+        "requests_finished": (Exposed("lmdeploy:num_requests_succeeded", Kind.CUMULATIVE_GAUGE),),
+        "requests_failed": (Exposed("lmdeploy:num_requests_failed", Kind.CUMULATIVE_GAUGE),),
         "ttft_s": (Exposed("lmdeploy:time_to_first_token_seconds"),),
         "tpot_s": (Exposed("lmdeploy:time_per_output_token_seconds"),),
         "itl_s": (Exposed("lmdeploy:iter_token_latency"),),

@@ -1,7 +1,8 @@
 """What stands in front of or beside an engine: routers, proxies, KV cache layers.
 
 Sources: Dynamo `docs/observability/metrics.md`; LiteLLM `integrations/prometheus.py`; vLLM
-production-stack `vllm_router/services/metrics_service`; LMCache `observability.py`.
+production-stack `vllm_router/services/metrics_service`; Envoy AI gateway `internal/metrics`, whose
+exporter writes the unit behind a name or not; Higress `ai-statistics`; LMCache `observability.py`.
 """
 
 from __future__ import annotations
@@ -71,6 +72,7 @@ PRODUCTION_STACK = Family(
     role=Role.GATEWAY,
     metric_marks=("vllm:healthy_pods_total", "vllm:current_qps", "vllm:num_incoming_requests"),
     hides=("vllm",),
+    copy_labels=("server",),
     version_path="/version",
     ports={"business": 8001, "metrics": 8001},
     style=RequestStyle(ignore_eos=True, continuous_usage=True),
@@ -97,14 +99,93 @@ PRODUCTION_STACK = Family(
                 note="0 in front of engines newer than 0.10",
             ),
         ),
+        "cache_hit_rate_fraction": (Exposed("vllm:gpu_prefix_cache_hit_rate", note="a copy"),),
         "requests_received": (Exposed("vllm:num_incoming_requests_total"),),
         "requests_failed": (Exposed("vllm:request_errors_total"),),
         "e2e_s": (Exposed("vllm:request_latency_seconds"),),
     },
     remedies={
-        "cache_hit_tokens": "scrape every engine behind the router (--metrics-url, once for each): "
-        "the router's copies come from old names",
+        "cache_hit_tokens": "scrape every engine behind the router (--scrape NAME=URL, once for "
+        "each): the router's copies come from old names",
     },
+)
+
+
+def _gen_ai_tokens(kind: str) -> tuple[Exposed, ...]:
+    where = {"gen_ai_token_type": (kind,)}
+    return (
+        Exposed("gen_ai_client_token_usage_token_sum", where=where),
+        Exposed("gen_ai_client_token_usage_sum", where=where),
+    )
+
+
+ENVOY_AI_GATEWAY = Family(
+    name="envoy-ai-gateway",
+    title="Envoy AI gateway",
+    role=Role.GATEWAY,
+    metric_marks=("gen_ai_client_token_usage", "gen_ai_server_request_duration"),
+    ports={"metrics": 1064},
+    style=RequestStyle(ignore_eos=True, continuous_usage=True),
+    series={
+        "prompt_tokens": _gen_ai_tokens("input"),
+        "prompt_tokens_cached": _gen_ai_tokens("cached_input"),
+        "generation_tokens": _gen_ai_tokens("output"),
+        "requests_finished": (
+            Exposed("gen_ai_server_request_duration_seconds_count", note="failed ones too"),
+            Exposed("gen_ai_server_request_duration_count", note="failed ones too"),
+        ),
+        "ttft_s": (
+            Exposed("gen_ai_server_time_to_first_token_seconds"),
+            Exposed("gen_ai_server_time_to_first_token"),
+        ),
+        "tpot_s": (
+            Exposed("gen_ai_server_time_per_output_token_seconds"),
+            Exposed("gen_ai_server_time_per_output_token"),
+        ),
+        "e2e_s": (
+            Exposed("gen_ai_server_request_duration_seconds"),
+            Exposed("gen_ai_server_request_duration"),
+        ),
+    },
+    remedies={
+        "metrics": "give the gateway's processor with --metrics-url http://PROXY_POD:1064/metrics, "
+        "and each engine behind it with --scrape",
+        "cache_hit_tokens": "scrape every engine behind the gateway (--scrape NAME=URL)",
+    },
+)
+
+_HIGRESS = "route_upstream_model_consumer_metric_"
+_MS = 1e-3
+
+HIGRESS = Family(
+    name="higress",
+    title="Higress",
+    role=Role.GATEWAY,
+    metric_marks=("route_upstream_model_",),
+    metrics_paths=("/stats/prometheus",),
+    ports={"metrics": 15020},
+    style=RequestStyle(ignore_eos=True, continuous_usage=True),
+    series={
+        "prompt_tokens": (
+            Exposed(f"{_HIGRESS}input_token"),
+            Exposed("route_upstream_model_input_token", note="before 2.0"),
+        ),
+        "generation_tokens": (
+            Exposed(f"{_HIGRESS}output_token"),
+            Exposed("route_upstream_model_output_token", note="before 2.0"),
+        ),
+        "requests_finished": (Exposed(f"{_HIGRESS}llm_duration_count"),),
+        "ttft_total_s": (Exposed(f"{_HIGRESS}llm_first_token_duration", scale=_MS),),
+        "ttft_observed": (Exposed(f"{_HIGRESS}llm_stream_duration_count"),),
+        "e2e_total_s": (Exposed(f"{_HIGRESS}llm_service_duration", scale=_MS),),
+        "e2e_observed": (Exposed(f"{_HIGRESS}llm_duration_count"),),
+    },
+    remedies={
+        "metrics": "enable the plugin ai-statistics and give "
+        "--metrics-url http://GATEWAY:15020/stats/prometheus",
+        "cache_hit_tokens": "scrape every engine behind the gateway (--scrape NAME=URL)",
+    },
+    cautions=("a plugin that needs the body holds a stream back: TTFT is then close to E2E",),
 )
 
 LMCACHE = Family(

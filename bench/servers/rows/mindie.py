@@ -28,9 +28,7 @@ MINDIE = Family(
         "generation_tokens": (Exposed("generation_tokens_total"),),
         "cache_queried_tokens": (Exposed("all_radix_match_num", Kind.CUMULATIVE_GAUGE),),
         "cache_hit_tokens": (Exposed("npu_radix_match_hit_num", Kind.CUMULATIVE_GAUGE),),
-        "cache_hit_rate_fraction": (
-            Exposed("npu_prefix_cache_hit_rate", note="since the server's start"),
-        ),
+        "cache_hit_rate_since_start_fraction": (Exposed("npu_prefix_cache_hit_rate"),),
         "preemptions": (Exposed("num_preemptions_total"),),
         "requests_received": (Exposed("request_received_total"),),
         "requests_finished": (Exposed("request_success_total"),),

@@ -36,6 +36,12 @@ SGLANG = Family(
         "prompt_tokens_cached": (
             Exposed("sglang:cached_tokens_total", note="sum the sources; absent until a hit"),
         ),
+        "cached_tokens_by_tier": (
+            Exposed(
+                "sglang:cached_tokens_total",
+                where={"cache_source": ("device", "host", "storage")},
+            ),
+        ),
         "cache_queried_tokens": (
             Exposed("sglang:prefill_effective_tokens_total", where=_SGLANG_RANK_0),
             Exposed(

@@ -63,7 +63,11 @@ _VLLM_SERIES: Mapping[str, tuple[Exposed, ...]] = {
     "draft_tokens": (Exposed("vllm:spec_decode_num_draft_tokens_total"),),
     "accepted_tokens": (Exposed("vllm:spec_decode_num_accepted_tokens_total"),),
     "cache_config": (Exposed("vllm:cache_config_info"),),
-    "process_start_s": (Exposed("process_start_time_seconds"),),
+    "accepted_tokens_by_position": (Exposed("vllm:spec_decode_num_accepted_tokens_per_pos_total"),),
+    "process_start_s": (
+        Exposed("process_start_time_seconds"),
+        Exposed("vllm:generation_tokens_created", note="without the process's own metrics"),
+    ),
 }
 
 _VLLM_FORBIDDEN = (

@@ -29,6 +29,7 @@ ASKED = {
     "GET /info",
     "GET /v2",
     "GET /version",
+    "GET /stats/prometheus",
     "GET /server_info",
     "POST /tokenize",
     "POST /apply-template",

@@ -12,8 +12,11 @@ from click.testing import CliRunner
 from bench.cli.probe import command
 from bench.model import Target, TokenMethod
 from bench.servers.families import family_named
+from bench.servers.family import allowed_names
 from bench.servers.findings import scrape_target
 from bench.servers.probe import probe
+from bench.servers.scrape import ScrapeTarget
+from bench.servers.telemetry import DCGM
 from bench.servers.tokenizer import ServerTokenizer
 from bench.sim.process import SimProcess
 
@@ -270,3 +273,23 @@ def test_a_probed_server_can_be_scraped(sim: SimProcess) -> None:
     assert "vllm:prefix_cache_hits_total" in scrape.names
     assert scrape.headers == target.headers
     assert "hunter2" not in repr(scrape) + json.dumps(result.as_json())
+
+
+def test_a_routers_copies_are_left_out_where_the_engine_is_scraped(probed: Any) -> None:
+    """Alone the router's copies are kept; beside the engine they would count everything twice."""
+    text = b'vllm:healthy_pods_total 1\nvllm:num_requests_running{server="a"} 1\n'
+    result, stub = probed(
+        {
+            "/v1/models": models("vllm", "m"),
+            "/metrics": (200, "text/plain", text),
+            "/v1/chat/completions": streamed(),
+        }
+    )
+    assert result.server.family == "production-stack"
+    target = Target(stub.url, "m")
+    engine = ScrapeTarget("engine", "http://h/metrics", allowed_names([family_named("vllm")]))
+    exporter = ScrapeTarget("gpu", "http://h:9400/metrics", allowed_names([DCGM]))
+    alone, beside = (scrape_target(result, target, beside=[o]) for o in (exporter, engine))
+    assert alone is not None
+    assert beside is not None
+    assert (alone.drop_labels, beside.drop_labels) == ((), ("server",))

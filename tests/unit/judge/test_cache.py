@@ -106,3 +106,69 @@ def test_ttft_is_shown_by_what_was_cached(hand_run: Make, ok_row: Make) -> None:
         (0, None),
         (4, pytest.approx(0.1)),
     ]
+
+
+def labelled(
+    name: str, before: float, after: float, source: str = "s", **labels: str
+) -> list[tuple[Any, ...]]:
+    """One counter or gauge at both ends of the run."""
+    return [(at_s, source, name, labels, v) for at_s, v in ((0.0, before), (30.0, after))]
+
+
+def test_each_replica_has_its_own_rate(hand_run: Make, ok_row: Make) -> None:
+    """Two engines of one server and a second server: 90 of 100, 10 of 100, 0 of 200."""
+    scrapes = [
+        row
+        for source, engine, hit, queried in (
+            ("a", "0", 90, 100), ("a", "1", 10, 100), ("b", "0", 0, 200),
+        )
+        for name, grown in ((_HITS, hit), (_QUERIES, queried))
+        for row in labelled(name, 5.0, 5.0 + grown, source, engine=engine)
+    ]  # fmt: skip
+    found = judge(hand_run(cached_rows(ok_row), labelled=scrapes)).summary["cache"]
+    assert found["server"] == pytest.approx(100 / 400)
+    rates = {(row["source"], row["engine"]): row["fraction"] for row in found["replicas"]}
+    assert rates == {("a", "0"): 0.9, ("a", "1"): 0.1, ("b", "0"): 0.0}
+
+
+def test_one_replica_is_the_total(hand_run: Make, ok_row: Make) -> None:
+    """A single engine has no table of replicas."""
+    scrapes = scraped(**{_HITS: (0.0, 500.0), _QUERIES: (0.0, 1000.0)})
+    assert judge(hand_run(cached_rows(ok_row), scrapes=scrapes)).summary["cache"]["replicas"] == []
+
+
+def test_sglangs_tiers_leave_its_total_out(hand_run: Make, ok_row: Make) -> None:
+    """Cached tokens by source; the source `total` would count each of them again."""
+    scrapes = [
+        row
+        for source, grown in (("device", 300.0), ("host", 100.0), ("total", 400.0))
+        for row in labelled("sglang:cached_tokens_total", 0.0, grown, cache_source=source)
+    ]
+    found = judge(hand_run(cached_rows(ok_row), labelled=scrapes)).summary["cache"]
+    assert found["tiers_tokens"] == {"device": 300.0, "host": 100.0}
+
+
+def test_blocks_count_where_tokens_are_not_told(hand_run: Make, ok_row: Make) -> None:
+    """An older TensorRT-LLM counts reused and missed blocks: 30 of 40, and it is said."""
+    scrapes = labelled("trtllm_kv_cache_reused_blocks_total", 10.0, 40.0)
+    scrapes += labelled("trtllm_kv_cache_missed_blocks_total", 0.0, 10.0)
+    found = judge(hand_run(cached_rows(ok_row), labelled=scrapes)).summary["cache"]
+    assert found["server"] == pytest.approx(0.75)
+    assert any("KV blocks, not tokens" in reason["en"] for reason in found["reasons"])
+
+
+def test_a_rate_since_the_start_gives_the_windows(hand_run: Make, ok_row: Make) -> None:
+    """Older MindIE: 20 % of 1,000 tokens before, 50 % of 3,000 after: 1,300 of 2,000 between."""
+    scrapes = labelled("npu_prefix_cache_hit_rate", 0.2, 0.5)
+    scrapes += labelled("prompt_tokens_total", 1000.0, 3000.0)
+    found = judge(hand_run(cached_rows(ok_row), labelled=scrapes)).summary["cache"]
+    assert found["server"] == pytest.approx(0.65)
+    assert any("approximate" in reason["en"] for reason in found["reasons"])
+
+
+def test_a_rate_since_a_restart_gives_nothing(hand_run: Make, ok_row: Make) -> None:
+    """Prompt tokens that fell are of another start: no rate of the window follows."""
+    scrapes = labelled("npu_prefix_cache_hit_rate", 0.2, 0.5)
+    scrapes += labelled("prompt_tokens_total", 3000.0, 1000.0)
+    found = judge(hand_run(cached_rows(ok_row), labelled=scrapes)).summary["cache"]
+    assert found["server"] is None

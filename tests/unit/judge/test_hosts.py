@@ -98,6 +98,31 @@ def test_energy_is_power_over_the_token_rate(run: Any) -> None:
     assert found["energy_per_token_j"]["value"] == pytest.approx(200.0 / rate)
 
 
+def test_energy_counters_are_preferred_to_readings_of_power(run: Any) -> None:
+    """2,500 J in 10 s are 250 W, whatever a gauge read once a second saw of it."""
+    scrapes = [
+        *gauge("DCGM_FI_DEV_POWER_USAGE", "d", {"gpu": "0"}, 100.0, 100.0),
+        *counter("DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION", "d", {"gpu": "0"}, 2_500_000.0),
+    ]
+    found = values(run, scrapes)
+    assert found["power_w"]["value"] == pytest.approx(100.0)
+    rate = found["output_tps"]["value"]
+    assert found["energy_per_token_j"]["value"] == pytest.approx(250.0 / rate)
+
+
+def test_an_energy_counter_of_some_devices_is_not_taken_for_all(run: Any) -> None:
+    """One of two devices counts energy: the mean power of both is used."""
+    scrapes = [
+        row
+        for device in "01"
+        for row in gauge("DCGM_FI_DEV_POWER_USAGE", "d", {"gpu": device}, 100.0, 100.0)
+    ]
+    scrapes += counter("DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION", "d", {"gpu": "0"}, 900_000.0)
+    found = values(run, scrapes)
+    rate = found["output_tps"]["value"]
+    assert found["energy_per_token_j"]["value"] == pytest.approx(200.0 / rate)
+
+
 def test_what_was_not_scraped_is_absent_with_the_reason(run: Any) -> None:
     """No exporter: no value and why, for every resource; never 0."""
     found = values(run, [])

@@ -239,3 +239,18 @@ def test_the_probed_names_are_used(hand_run: Make, ok_row: Make) -> None:
     found = judge(hand_run(rows, scrapes=scrapes, manifest=told)).summary["reconciliation"]
     assert by_name(without["counts"])["output_tokens"]["server"] is None
     assert by_name(found["counts"])["output_tokens"]["equal"] is True
+
+
+def test_a_gateway_that_only_adds_times_up_gives_a_mean(reconciled: Make) -> None:
+    """Higress: 4 first tokens in 360 ms altogether, in ms; a mean and no quantiles."""
+    name = "route_upstream_model_consumer_metric_llm"
+    grown = {"first_token_duration": 360.0, "stream_duration_count": 4.0}
+    scrapes = [
+        (at_s, "gateway", f"{name}_{what}", {}, 100.0 + growth * factor)
+        for what, growth in grown.items()
+        for at_s, factor in ((-0.5, 0.0), (9.5, 1.0))
+    ]
+    ttft = by_name(reconciled(labelled=scrapes)["latencies"])["ttft"]
+    assert ttft["server"]["mean_s"] == pytest.approx(0.09)
+    assert (ttft["server"]["n"], ttft["server"]["p50_s"]) == (4, None)
+    assert ttft["difference_s"] == pytest.approx(0.01)

@@ -19,7 +19,7 @@ from bench.servers.families import (
     family_named,
 )
 from bench.servers.family import SERIES, Family, Kind, allowed_names, exposed, resolve, resolve_all
-from bench.servers.rows.gateways import LMCACHE
+from bench.servers.rows.gateways import ENVOY_AI_GATEWAY, LMCACHE
 from bench.servers.rows.mindie import MINDIE
 from bench.servers.rows.sglang import SGLANG
 from bench.servers.rows.vllm import VLLM
@@ -104,6 +104,33 @@ def test_where_two_families_have_a_series_the_first_counts() -> None:
     assert resolve_all([LMCACHE], names)["external_hit_tokens"].family == "lmcache"
 
 
+def test_a_router_beside_its_engines_leaves_the_cache_to_them() -> None:
+    """The engines' new names are found though the router's text has old ones of its own."""
+    families = families_by_metrics(
+        {"vllm:healthy_pods_total", "vllm:prefix_cache_hits_total", "vllm:num_requests_running"}
+    )
+    resolved = resolve_all(families, {"vllm:prefix_cache_hits_total", "vllm:num_requests_running"})
+    assert resolved["cache_hit_tokens"].name == "vllm:prefix_cache_hits_total"
+
+
+def test_envoys_tokens_are_told_apart_by_a_label() -> None:
+    """One histogram counts input, output and cached tokens; its sum is a counter of each."""
+    names = {"gen_ai_client_token_usage_token_sum", "gen_ai_server_time_to_first_token_seconds_sum"}
+    resolved = resolve_all([ENVOY_AI_GATEWAY], names)
+    assert resolved["prompt_tokens"].name == resolved["generation_tokens"].name
+    assert resolved["prompt_tokens"].where == {"gen_ai_token_type": ("input",)}
+    assert resolved["ttft_s"].name == "gen_ai_server_time_to_first_token_seconds"
+
+
+def test_a_born_stamp_tells_restarts_where_the_process_does_not() -> None:
+    """Behind several API servers vLLM shows no process start, but when a counter was made."""
+    born = {"vllm:generation_tokens_created"}
+    assert resolve(VLLM, born) == {"process_start_s": "vllm:generation_tokens_created"}
+    assert resolve(VLLM, born | {"process_start_time_seconds"}) == {
+        "process_start_s": "process_start_time_seconds"
+    }
+
+
 def test_asking_for_a_name_a_family_does_not_have_is_an_error() -> None:
     """A resolution of another family can't be read with this one's row."""
     with pytest.raises(KeyError, match="does not expose running as sglang:num_running_reqs"):
@@ -153,6 +180,19 @@ def test_owners_that_are_anyone_name_no_family() -> None:
         ({"tgi_queue_size"}, ["tgi"]),
         ({"trtllm_prompt_tokens_total"}, ["tensorrt-llm"]),
         ({"litellm_in_flight_requests"}, ["litellm"]),
+        ({"gen_ai_server_request_duration_seconds_count"}, ["envoy-ai-gateway"]),
+        (
+            {"route_upstream_model_consumer_metric_input_token", "vllm:num_requests_running"},
+            ["higress", "vllm"],
+        ),
+        (
+            {"vllm:healthy_pods_total", "vllm:num_requests_running", "vllm:prompt_tokens_total"},
+            ["production-stack", "vllm"],
+        ),
+        (
+            {"executor:prepare_inputs:duration", "vllm:healthy_pods_total", "vllm:e2e"},
+            ["production-stack", "vllm-ascend"],
+        ),
     ],
 )
 def test_metric_names_tell_the_family(names: set[str], families: list[str]) -> None:
@@ -196,6 +236,7 @@ def test_a_real_vllm_resolves_everything_a_full_measurement_wants(
         "drafts",
         "draft_tokens",
         "accepted_tokens",
+        "accepted_tokens_by_position",
         "process_start_s",
     } - set(resolved)
     assert all(resolved[s] == VLLM.series[s][0].name for s in resolved)
