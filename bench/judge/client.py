@@ -140,6 +140,12 @@ def clock_steps(client: Client) -> float | None:
     return float(max(sum(told), events))
 
 
+def without_socket(client: Client) -> float | None:
+    """Requests of the whole run, since one outside the window tells of the same machine."""
+    classes = client.requests["error_class"]
+    return float((classes == "no_socket").sum()) if len(classes) else None
+
+
 def restarts(client: Client) -> float | None:
     found = client.server.restarts()
     return None if found is None else float(found)

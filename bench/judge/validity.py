@@ -180,6 +180,19 @@ RULES: tuple[Rule, ...] = (
         ),
     ),
     Rule(
+        name="no_socket",
+        title=Text("客户端没有可用套接字的请求", "Requests without a socket at the client"),
+        unit="requests",
+        limit=lambda _: 0.0,
+        measure=measures.without_socket,
+        advice=Text(
+            "客户端的文件描述符或本地端口用尽：提高 ulimit -Hn，或执行 "
+            "sysctl -w net.ipv4.ip_local_port_range='1024 65535'，或增加 --workers。",
+            "The client ran out of open files or local ports: raise ulimit -Hn, or "
+            "sysctl -w net.ipv4.ip_local_port_range='1024 65535', or use more --workers.",
+        ),
+    ),
+    Rule(
         name="server_restarts",
         title=Text("服务端重启", "Server restarts"),
         unit="1",

@@ -6,6 +6,7 @@ Both transports give the same class for the same fault.  Beside these names ther
 
 from __future__ import annotations
 
+import errno
 import re
 
 ERROR_CLASSES = {
@@ -13,7 +14,8 @@ ERROR_CLASSES = {
     "dns": "the target's host name has no address",
     "connect_refused": "nothing listens at the target's address and port",
     "connect_timeout": "no connection within connect_s",
-    "connect_failed": "no connection for another reason: no route, no local port, no open file",
+    "connect_failed": "no connection for another reason, such as no route",
+    "no_socket": "the client's own lack: no file descriptor or no local port left",
     "tls": "the TLS handshake failed: certificate, host name, version or client certificate",
     # no whole answer
     "first_byte_timeout": "nothing within first_byte_s: no head, or no event behind it",
@@ -38,9 +40,17 @@ ERROR_CLASSES = {
     "cut": "aborted: still open when the run ended",
 }
 
+_NO_SOCKET = frozenset({errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL})
 _STATUS = re.compile(r"http_[1-9]\d\d")
 
 
 def is_error_class(name: str) -> bool:
     """Whether the name is in the set."""
     return name in ERROR_CLASSES or _STATUS.fullmatch(name) is not None
+
+
+def class_of_connect(error: OSError) -> str:
+    """The class of an attempt to connect that failed with this errno(3)."""
+    if error.errno in _NO_SOCKET:
+        return "no_socket"
+    return "connect_refused" if error.errno == errno.ECONNREFUSED else "connect_failed"

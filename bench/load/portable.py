@@ -9,7 +9,6 @@ another class than on the wire: a client certificate that is refused behind a TL
 from __future__ import annotations
 
 import asyncio
-import errno
 import io
 import ssl
 import time
@@ -20,6 +19,7 @@ import aiohttp
 
 from bench.address import Origin
 from bench.errors import TargetError
+from bench.load.errors import class_of_connect
 from bench.load.flight import Flight
 from bench.load.http1 import request_headers
 from bench.load.replay import Replay
@@ -281,7 +281,9 @@ class Portable:
         """The same classes as the wire transport's, from aiohttp's exceptions."""
         match error:
             case aiohttp.ClientConnectorDNSError():
-                return "dns"
+                # a resolver that could open no socket says so by its errno
+                found = class_of_connect(error.os_error)
+                return found if found == "no_socket" else "dns"
             case aiohttp.ClientSSLError() | ssl.SSLError():
                 return "tls"
             case aiohttp.ClientConnectorError():
@@ -296,4 +298,4 @@ class Portable:
     def _connect_class_of(self, error: OSError) -> str:
         if self._origin.tls and isinstance(error, ConnectionResetError | ConnectionAbortedError):
             return "tls"  # inside the handshake
-        return "connect_refused" if error.errno == errno.ECONNREFUSED else "connect_failed"
+        return class_of_connect(error)

@@ -5,7 +5,6 @@ Each read is one recvmsg(2) whose ancillary part says when the kernel had the la
 
 from __future__ import annotations
 
-import errno
 import select
 import ssl
 import struct
@@ -16,6 +15,7 @@ import httptools
 
 from bench.load.clock import ClockPair, Timer
 from bench.load.connection import Connection
+from bench.load.errors import class_of_connect
 from bench.load.flight import Flight
 from bench.load.pool import Pool
 from bench.load.replay import Replay
@@ -179,7 +179,7 @@ class Traffic:
         try:
             self._pool.open(now_ns, flight)
         except OSError as error:
-            flight.fail(_connect_class_of(error), str(error))
+            flight.fail(class_of_connect(error), str(error))
             self._settle(flight, now_ns)
 
     def _launch(self, connection: Connection, flight: Flight) -> None:
@@ -276,11 +276,7 @@ class Traffic:
 def _class_of(connection: Connection, flight: Flight, error: OSError) -> str:
     """The class of a connection's end."""
     if not connection.connected:
-        return _connect_class_of(error)
+        return class_of_connect(error)
     if isinstance(error, ssl.SSLError) or not connection.open:
         return "tls"
     return "disconnected_mid_body" if flight.head_complete else "disconnected"
-
-
-def _connect_class_of(error: OSError) -> str:
-    return "connect_refused" if error.errno == errno.ECONNREFUSED else "connect_failed"

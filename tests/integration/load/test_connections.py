@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import socket
 import threading
 from collections.abc import Callable
@@ -90,16 +92,71 @@ def test_the_first_address_that_answers_is_used(
     assert trial.one.outcome is Outcome.OK
 
 
-def test_no_file_left_for_a_connection(replayed: Replayed, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A machine out of open files fails its requests with a class, and the run goes on."""
+def refusing_connect(code: int) -> type[socket.socket]:
+    """A socket whose connect(2) ends at once with this errno(3)."""
 
-    def no_file(*arguments: Any) -> Any:
-        raise OSError(24, "Too many open files")
+    class Refusing(socket.socket):
+        def connect(self, address: Any) -> None:
+            raise OSError(code, os.strerror(code))
 
-    monkeypatch.setattr("bench.load.pool.Connection", no_file)
-    trial = replayed("wire", f"http://127.0.0.1:{unused_port()}", 3000)
-    assert trial.counters.failed_by_class == {"connect_failed": 3000}
-    assert trial.exchanges[0].error_text == "[Errno 24] Too many open files"
+        def connect_ex(self, address: Any) -> int:
+            return code
+
+    return Refusing
+
+
+def refusing_socket(code: int) -> type[socket.socket]:
+    """A socket(2) that fails with this errno(3); the loop's own pair of sockets is left alone."""
+
+    class Refusing(socket.socket):
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            if len(arguments) < 4 and "fileno" not in options:
+                raise OSError(code, os.strerror(code))
+            super().__init__(*arguments, **options)
+
+    return Refusing
+
+
+@pytest.mark.parametrize("code", [errno.EMFILE, errno.ENFILE])
+def test_no_file_left_for_a_connection(
+    replayed: Replayed, transport: str, code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client out of open files fails its requests with a class of its own, and goes on."""
+    url = f"http://127.0.0.1:{unused_port()}"
+    monkeypatch.setattr(socket, "socket", refusing_socket(code))
+    trial = replayed(transport, url, 300)
+    assert trial.counters.failed_by_class == {"no_socket": 300}
+    assert os.strerror(code) in (trial.exchanges[0].error_text or "")
+
+
+def test_no_port_left_for_a_connection(
+    replayed: Replayed, transport: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So does one whose local ports to the server's address are all in use."""
+    url = f"http://127.0.0.1:{unused_port()}"
+    monkeypatch.setattr(socket, "socket", refusing_connect(errno.EADDRNOTAVAIL))
+    assert replayed(transport, url, 300).counters.failed_by_class == {"no_socket": 300}
+
+
+def test_no_way_to_the_server(
+    replayed: Replayed, transport: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A network without a route is not the client's lack of sockets."""
+    url = f"http://127.0.0.1:{unused_port()}"
+    monkeypatch.setattr(socket, "socket", refusing_connect(errno.ENETUNREACH))
+    assert replayed(transport, url, 3).classes == ["connect_failed"] * 3
+
+
+def test_no_file_left_to_look_a_host_up(
+    replayed: Replayed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a name is looked up again, a resolver without a file is no missing address."""
+
+    def no_file(*arguments: Any, **options: Any) -> Any:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr(socket, "getaddrinfo", no_file)
+    assert replayed("portable", "http://no.such.host:8000").classes == ["no_socket"]
 
 
 def test_a_redirect_is_not_followed_before_the_start_either(

@@ -132,6 +132,17 @@ def test_a_clock_that_was_set(hand_run: Make, ok_row: Make) -> None:
     assert violated(run) == {"clock_steps"}
 
 
+def test_a_client_without_sockets(hand_run: Make, ok_row: Make) -> None:
+    """One request that found none, even before the window, is the client's fault."""
+    rows = [{"intended_s": 0.0, "done_s": 0.0, "phase": "warmup", "outcome": "failed",
+             "error_class": "no_socket"}, *fine(ok_row)]  # fmt: skip
+    run = hand_run(rows)
+    assert violated(run) == {"no_socket"}
+    assert findings(run)["no_socket"]["value"] == 1
+    rows[0]["error_class"] = "connect_failed"
+    assert violated(hand_run(rows)) == set()
+
+
 def test_a_restarted_server(hand_run: Make, ok_row: Make) -> None:
     """A counter that fell, although its later growth covers our requests."""
     counts = (0.0, 150.0, 10.0, 200.0)

@@ -31,13 +31,14 @@ def test_a_flight_takes_no_other_class() -> None:
 
 
 def test_every_class_is_used() -> None:
-    """Each name of the table stands as a literal in the room, so that none is left behind."""
+    """Each name of the table stands as a literal in a function, so that none is left behind."""
     room = Path(bench.load.__file__).parent
     texts = {
         node.value
         for path in room.rglob("*.py")
-        if path.name != "errors.py"
-        for node in ast.walk(ast.parse(path.read_text()))
+        for function in ast.walk(ast.parse(path.read_text()))
+        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef)
+        for node in ast.walk(function)
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
     }
     assert set(ERROR_CLASSES) - texts == set()
