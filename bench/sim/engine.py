@@ -70,9 +70,14 @@ class Engine:
         self._finish(request, "abort")
 
     def step(self, now_ns: int) -> Step | None:
-        """Do one step that starts at `now_ns`; None when there is nothing to do."""
+        """Do one step that starts at `now_ns`; None when there is nothing to do.
+
+        It takes in what has arrived by then; an idle engine's begins with the next arrival.
+        """
         if not self.busy:
             return None
+        if not self.running:
+            now_ns = max(now_ns, self.waiting[0].arrival_ns)
         emitted: list[EngineRequest] = []
         prefill, decodes, preempted = self._schedule_running(emitted)
         if not preempted:
@@ -116,6 +121,8 @@ class Engine:
         given = 0
         while self.waiting and budget > given and len(self.running) < self.config.max_num_seqs:
             request = self.waiting[0]
+            if request.arrival_ns > now_ns:
+                break  # the step makes up for lost time, and began before the request came
             size = self.config.block_tokens
             hits = self.blocks.lookup(request.chain, (request.known - 1) // size)
             tokens = min(request.known - len(hits) * size, budget - given)
@@ -139,8 +146,7 @@ class Engine:
         return given
 
     def _count_admission(self, request: EngineRequest, cached_tokens: int, now_ns: int) -> None:
-        # A step that makes up for lost time may begin before a request came that it takes in.
-        request.scheduled_ns = max(now_ns, request.arrival_ns)
+        request.scheduled_ns = now_ns
         request.cached_tokens = cached_tokens
         if self.config.prefix_caching:
             self.stats.prefix_queries += request.prompt_tokens

@@ -66,11 +66,61 @@ def test_decodes_come_before_new_prefill() -> None:
 
 
 def test_no_request_is_taken_in_before_it_came() -> None:
-    """A step that begins before an arrival, to make up for lost time, gives a wait of 0."""
+    """An idle engine that is to make up for lost time begins with the arrival."""
     subject, late = engine(), request("a", 4, 1)
-    subject.submit(late, 3 * MS)
-    subject.step(2 * MS)
+    subject.submit(late, 30 * MS)
+    step = subject.step(2 * MS)
+    assert step is not None
+    assert (step.start_ns, step.end_ns) == (30 * MS, 44 * MS)
+    assert (late.queue_s, late.first_ns) == (0, 44 * MS)
+
+
+def test_a_step_that_catches_up_leaves_later_arrivals_to_the_next() -> None:
+    """What came after its beginning is not in it: else it could end before they came."""
+    subject = engine()
+    running, late = request("a", 4, 5), request("b", 4, 1, first=500)
+    subject.submit(running, 0)
+    first = subject.step(0)
+    assert first is not None
+    subject.submit(late, first.end_ns + 20 * MS)
+    second = subject.step(first.end_ns)
+    assert second is not None
+    assert second.emitted == [running]
+    third = subject.step(late.arrival_ns)
+    assert third is not None
+    assert third.emitted == [running, late]
     assert late.queue_s == 0
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 40), st.integers(1, 30), st.integers(1, 6), st.integers(0, 60)),
+        min_size=1, max_size=12,
+    ),
+    st.integers(12, 40),
+)  # fmt: skip
+def test_no_token_is_older_than_its_request(
+    drawn: list[tuple[int, int, int, int]], kv_blocks: int
+) -> None:
+    """However late a driver is with its steps, TTFT and queue time are not below 0."""
+    subject = engine(kv_blocks=kv_blocks, max_model_len=48)
+    requests, end_ns, wall_ns = [], 0, 0
+    for number, (after_ms, prompt_tokens, output_tokens, late_ms) in enumerate(drawn):
+        wall_ns = max(wall_ns, end_ns) + after_ms * MS
+        requests.append(request(str(number), prompt_tokens, output_tokens))
+        subject.submit(requests[-1], wall_ns)
+        wall_ns += late_ms * MS
+        step = subject.step(max(end_ns, wall_ns - 50 * MS))
+        assert step is not None
+        assert step.start_ns >= end_ns
+        end_ns = step.end_ns
+    while (step := subject.step(end_ns)) is not None:
+        end_ns = step.end_ns
+    for each in requests:
+        assert each.finish_reason == "length"
+        assert each.scheduled_ns is not None
+        assert each.arrival_ns <= each.scheduled_ns < (each.first_ns or 0) <= (each.last_ns or 0)
 
 
 def test_seats_bound_the_batch_and_the_queue_is_timed() -> None:
