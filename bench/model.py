@@ -147,7 +147,11 @@ class Timeouts:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The endpoint under test.  `headers` may hold secrets and is never written or printed."""
+    """The endpoint under test.  `headers` may hold secrets and is never written or printed.
+
+    `tenants` are headers that stand in for those of the same names: session k has those of tenant
+    k modulo their number.
+    """
 
     base_url: str
     model: str
@@ -155,6 +159,16 @@ class Target:
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     tls: Tls = Tls()
     timeouts: Timeouts = Timeouts()
+    tenants: tuple[Mapping[str, str], ...] = field(default=(), repr=False)
+
+    def headers_of(self, session: int) -> Mapping[str, str]:
+        """The headers of a session's requests."""
+        if not self.tenants:
+            return self.headers
+        own = self.tenants[session % len(self.tenants)]
+        replaced = {name.lower() for name in own}
+        kept = {name: text for name, text in self.headers.items() if name.lower() not in replaced}
+        return {**kept, **own}
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -163,7 +177,8 @@ class Target:
         The last word is the key behind `Bearer` and alike.  The longest come first; texts too short
         to be a key are none.
         """
-        found = {part for value in self.headers.values() for part in (value, *value.split()[-1:])}
+        values = (value for each in (self.headers, *self.tenants) for value in each.values())
+        found = {part for value in values for part in (value, *value.split()[-1:])}
         long_enough = (text for text in found if len(text) >= _SECRET_CHARACTERS)
         return tuple(sorted(long_enough, key=len, reverse=True))
 

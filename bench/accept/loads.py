@@ -21,14 +21,14 @@ from bench.judge.checklist import PEAK, Checklist, Scenario
 from bench.judge.judgement import judge
 from bench.judge.profile import Profile, load_profile
 from bench.judge.sweep import bracket, step_of
-from bench.model import Target, Timeouts
+from bench.model import Target
 from bench.record.frame import open_run
 from bench.record.plan_folder import PlanFolder
 from bench.servers.findings import ProbeResult
 from bench.servers.scrape import ScrapeTarget
 from bench.sweep.search import next_rate
 from bench.sweep.steps import ATTEMPTS
-from bench.workload.recipe import Recipe, request_fields, request_headers
+from bench.workload.recipe import Recipe, request_fields, with_recipe
 
 DEFAULT_START_RPS = 1.0
 _BREAK_AT = 1 / 3
@@ -278,12 +278,9 @@ class Loader:
         load = self.load
         other = target is not None and target.base_url != load.target.base_url
         target = target or replace(load.target, model=load.found.model)
-        headers = {**request_headers(recipe, os.environ), **target.headers}
         order = Order(
             recipe=recipe,
-            target=replace(
-                target, headers=headers, timeouts=Timeouts(**recipe.timeouts.model_dump())
-            ),
+            target=with_recipe(target, recipe, os.environ),
             folder=load.folder.runs,
             command=load.command,
             sampling=request_fields(recipe, os.environ),

@@ -225,10 +225,10 @@ def _order(config: Nightly, profile: Profile | None) -> Order:
     """The run that every round repeats."""
     import os
 
-    from bench.cli.order import transport_of, with_recipe
+    from bench.cli.order import transport_of
     from bench.cli.target import make_target
     from bench.conduct.run import Order
-    from bench.workload.recipe import request_fields, request_headers
+    from bench.workload.recipe import request_fields, with_recipe
     from bench.workload.resolve import resolve_recipe
     from bench.yamlfile import expand_env
 
@@ -248,7 +248,7 @@ def _order(config: Nightly, profile: Profile | None) -> Order:
     )
     return Order(
         recipe=recipe,
-        target=with_recipe(made, recipe, request_headers(recipe, os.environ)),
+        target=with_recipe(made, recipe, os.environ),
         folder=config.path / "runs",
         command=tuple(sys.argv[1:]),
         sampling=request_fields(recipe, os.environ),

@@ -18,7 +18,6 @@ from bench.errors import UsageError
 if TYPE_CHECKING:
     from bench.conduct.run import Order
     from bench.judge.profile import Profile
-    from bench.model import Target
     from bench.workload.recipe import Recipe
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -165,7 +164,7 @@ def order_of(url: str, recipe: Recipe, profile: Profile | None, options: dict[st
     """The order of a run at URL by the options of `target_options`, `client_options` and
     `scrape_options`; asks each --scrape once what it is.  Raises UsageError, TargetError."""
     from bench.conduct.run import Order
-    from bench.workload.recipe import request_fields, request_headers
+    from bench.workload.recipe import request_fields, with_recipe
 
     target = make_target(
         url,
@@ -178,7 +177,7 @@ def order_of(url: str, recipe: Recipe, profile: Profile | None, options: dict[st
     )  # fmt: skip
     return Order(
         recipe=recipe,
-        target=with_recipe(target, recipe, request_headers(recipe, os.environ)),
+        target=with_recipe(target, recipe, os.environ),
         folder=Path(options["output"] or os.environ.get("BENCH_REPORTS", "reports")),
         command=tuple(sys.argv[1:]),
         sampling=request_fields(recipe, os.environ),
@@ -196,19 +195,6 @@ def order_of(url: str, recipe: Recipe, profile: Profile | None, options: dict[st
             options["scrape_interval"],
         ),
         scrape_interval_s=options["scrape_interval"],
-    )
-
-
-def with_recipe(target: Target, recipe: Recipe, headers: dict[str, str]) -> Target:
-    """The target with the recipe's timeouts and headers; the target's own headers win."""
-    from dataclasses import replace
-
-    from bench.model import Timeouts
-
-    return replace(
-        target,
-        headers={**headers, **target.headers},
-        timeouts=Timeouts(**recipe.timeouts.model_dump()),
     )
 
 

@@ -8,8 +8,8 @@ from bench.load.dialects.answer import Dialect
 from bench.load.flight import Flight
 from bench.model import Message, Prompt, Session, Turn
 
-Render = Callable[[Turn, Prompt, str], bytes]
-"""Turn, its whole prompt and its request id to the bytes to send."""
+Render = Callable[[Turn, Prompt, str, int], bytes]
+"""Turn, its whole prompt, its request id and its session's id to the bytes to send."""
 
 
 class Conversation:
@@ -57,7 +57,7 @@ class Conversation:
             flight.answer.text = []
             prompt = self._said(turn, prompt)
         flight.follow_up = self
-        flight.request = render(turn, prompt, request_id)
+        flight.request = render(turn, prompt, request_id, self.session.id)
         self.awaits_render = False
         self.flight = flight
 

@@ -20,6 +20,7 @@ import aiohttp
 from bench.address import Origin
 from bench.errors import TargetError
 from bench.load.errors import class_of_connect
+from bench.load.files import most_connections, no_file_left
 from bench.load.flight import Flight
 from bench.load.http1 import request_headers
 from bench.load.replay import Replay
@@ -45,7 +46,9 @@ class Portable:
         self._origin = origin
         self._url = origin.url + path
         self._headers = request_headers(target.headers)
+        self._tenants = [request_headers(tenant) for tenant in target.tenants] or [{}]
         self._replay = replay
+        self._most = most_connections()
         self._kept: aiohttp.ClientSession | None = None
         self._fresh: aiohttp.ClientSession | None = None
         self._tasks: dict[asyncio.Task[None], Flight] = {}
@@ -193,6 +196,8 @@ class Portable:
         """
         assert self._kept is not None and self._fresh is not None
         try:
+            if len(self._tasks) > self._most:
+                raise no_file_left()
             try:
                 await self._post(self._kept, flight)
             except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
@@ -206,12 +211,13 @@ class Portable:
             flight.fail(self._class_of(error, flight), str(error) or type(error).__name__)
 
     async def _post(self, session: aiohttp.ClientSession, flight: Flight) -> None:
+        own = self._tenants[flight.session % len(self._tenants)]
         async with session.post(
             self._url,
             data=io.BytesIO(
                 flight.request
             ),  # bytes above 1 MiB would be sent in one blocking piece
-            headers={"X-Request-Id": flight.request_id},
+            headers={**own, "X-Request-Id": flight.request_id},
             allow_redirects=False,
             trace_request_ctx=flight,
         ) as response:
@@ -293,6 +299,8 @@ class Portable:
                 return "disconnected_mid_body" if cut else "malformed_http"
         if isinstance(error.__cause__, ssl.SSLError):
             return "tls"
+        if isinstance(error, OSError) and error.errno in NO_SOCKET:
+            return "no_socket"
         return "disconnected" if flight.headers_ns is None else "disconnected_mid_body"
 
     def _connect_class_of(self, error: OSError) -> str:

@@ -122,7 +122,10 @@ class _Worker:
         self._origin = parse_origin(job.target.base_url)
         self._dialect = dialect_named(job.target.endpoint)
         self._path = path_of(self._dialect, job.target.model)
-        self._head = http1.request_head(self._origin, self._path, job.target.headers)
+        self._heads = [
+            http1.request_head(self._origin, self._path, job.target.headers_of(tenant))
+            for tenant in range(max(1, len(job.target.tenants)))
+        ]
         render = self._render_wire if job.transport == "wire" else self._render_body
         self._replay = Replay(
             job.workload,
@@ -136,12 +139,14 @@ class _Worker:
         self._started = asyncio.Event()
         self._start_ns = 0
 
-    def _render_body(self, turn: Turn, prompt: Prompt, request_id: str) -> bytes:
+    def _render_body(self, turn: Turn, prompt: Prompt, request_id: str, session: int) -> bytes:
         job = self._job
         return self._dialect.encode(job.target.model, prompt, turn, job.style, job.sampling)
 
-    def _render_wire(self, turn: Turn, prompt: Prompt, request_id: str) -> bytes:
-        return http1.request(self._head, request_id, self._render_body(turn, prompt, request_id))
+    def _render_wire(self, turn: Turn, prompt: Prompt, request_id: str, session: int) -> bytes:
+        head = self._heads[session % len(self._heads)]
+        body = self._render_body(turn, prompt, request_id, session)
+        return http1.request(head, request_id, body)
 
     async def run(self) -> None:
         job, replay = self._job, self._replay

@@ -2,8 +2,8 @@
 
 A recipe names a source of requests, how they arrive, how long the run is, and what each request
 asks for.  The models are its schema (`Recipe.model_json_schema()`); `docs/recipes.md` explains it.
-`${NAME}` in `headers` and `sampling.extra` stands for an environment variable and stays unexpanded
-in the model, so that hashes and manifests hold no secret.
+`${NAME}` in `headers`, `tenants` and `sampling.extra` stands for an environment variable and stays
+unexpanded in the model, so that hashes and manifests hold no secret.
 """
 
 from __future__ import annotations
@@ -11,12 +11,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, PrivateAttr, model_validator
 
-from bench.model import Timeouts
+from bench.model import Target, Timeouts
 from bench.workload.arrivals import Arrivals, Closed, Recorded, Stages
 from bench.workload.distributions import Distribution
 from bench.yamlfile import StrictModel, expand_env, load_yaml_model
@@ -24,6 +25,7 @@ from bench.yamlfile import StrictModel, expand_env, load_yaml_model
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
 _TIMEOUTS = Timeouts()
+_NOT_WRITTEN = "(not written)"
 SEEDS = ("arrivals", "lengths", "content", "sampling")
 
 
@@ -204,6 +206,7 @@ class Recipe(StrictModel):
     )
     sampling: Sampling = Sampling()
     headers: dict[str, str] = Field(default_factory=dict)
+    tenants: tuple[dict[str, str], ...] = ()
     stop: Stop = Stop()
     timeouts: TimeoutOptions = TimeoutOptions()
 
@@ -227,6 +230,8 @@ class Recipe(StrictModel):
         endless = isinstance(self.source, SyntheticSource) and not isinstance(self.arrivals, Stages)
         if endless and self.requests is None and self.duration_s is None:
             raise ValueError("a synthetic source needs requests or duration_s")
+        if len({frozenset(tenant) for tenant in self.tenants}) > 1 or {} in self.tenants:
+            raise ValueError("tenants: each needs the same headers, and at least one")
         if self.prompt_length == "token_ids" and self.endpoint != "completions":
             raise ValueError("prompt_length token_ids needs endpoint completions")
         if self.prompt_length == "local_tokenizer" and self.tokenizer_file is None:
@@ -278,9 +283,21 @@ def request_fields(recipe: Recipe, environ: Mapping[str, str]) -> dict[str, Any]
     return {**fields, **expand_env(sampling.extra, environ, "sampling.extra")}
 
 
-def request_headers(recipe: Recipe, environ: Mapping[str, str]) -> dict[str, str]:
-    """Headers of every request, `${NAME}` expanded.  May hold secrets: never write them."""
-    return dict(expand_env(recipe.headers, environ, "headers"))
+def with_recipe(target: Target, recipe: Recipe, environ: Mapping[str, str]) -> Target:
+    """The target with the recipe's timeouts, headers and tenants, `${NAME}` expanded.
+
+    The target's own headers win over the recipe's, a tenant's over both.  What looks at the server
+    before the run does so as the first tenant.
+    """
+    headers: dict[str, str] = expand_env(recipe.headers, environ, "headers")
+    tenants: list[dict[str, str]] = expand_env(list(recipe.tenants), environ, "tenants")
+    addressed = replace(
+        target,
+        headers={**headers, **target.headers},
+        tenants=tuple(tenants),
+        timeouts=Timeouts(**recipe.timeouts.model_dump()),
+    )
+    return replace(addressed, headers=addressed.headers_of(0))
 
 
 def _derived(seed: int, name: str) -> int:
@@ -289,5 +306,7 @@ def _derived(seed: int, name: str) -> int:
 
 def _without_header_values(fields: dict[str, Any]) -> dict[str, Any]:
     if fields.get("headers"):
-        fields["headers"] = dict.fromkeys(fields["headers"], "(not written)")
+        fields["headers"] = dict.fromkeys(fields["headers"], _NOT_WRITTEN)
+    if fields.get("tenants"):
+        fields["tenants"] = [dict.fromkeys(each, _NOT_WRITTEN) for each in fields["tenants"]]
     return fields

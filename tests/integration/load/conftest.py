@@ -130,7 +130,7 @@ def replayed(serving: Any) -> Callable[..., Trial]:
         origin, dialect = parse_origin(url), dialect_named(endpoint)
         head = request_head(origin, dialect.path, target.headers)
 
-        def render(turn: Turn, prompt: Prompt, request_id: str) -> bytes:
+        def render(turn: Turn, prompt: Prompt, request_id: str, session: int) -> bytes:
             body = dialect.encode("sim", prompt, turn, style or RequestStyle(), {})
             return request(head, request_id, body) if transport == "wire" else body
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bench.errors import ConfigError
-from bench.model import Timeouts
+from bench.model import Target, Timeouts
 from bench.workload.fit import Fit
 from bench.workload.readers import ReadOptions
 from bench.workload.recipe import (
@@ -23,7 +23,7 @@ from bench.workload.recipe import (
     recipe_hash,
     recipe_manifest,
     request_fields,
-    request_headers,
+    with_recipe,
 )
 
 MINIMAL = """\
@@ -123,14 +123,34 @@ def test_secrets_are_expanded_for_requests_and_never_written(tmp_path: Path) -> 
     text = MINIMAL + 'headers: {X-Key: "k-${KEY}"}\nsampling: {extra: {user: "${WHO}"}}\n'
     recipe = load(tmp_path, text)
     environ = {"KEY": "sesame", "WHO": "me"}
-    assert request_headers(recipe, environ) == {"X-Key": "k-sesame"}
+    assert with_recipe(Target("http://h", ""), recipe, environ).headers == {"X-Key": "k-sesame"}
     assert request_fields(recipe, environ) == {"user": "me"}
     written = json.dumps(recipe_manifest(recipe))
     assert "sesame" not in written
     assert "k-" not in written
     assert "${WHO}" in written
     with pytest.raises(ConfigError, match="KEY is not set"):
-        request_headers(recipe, {})
+        with_recipe(Target("http://h", ""), recipe, {})
+
+
+def test_tenants_stand_in_for_headers_of_the_same_names(tmp_path: Path) -> None:
+    """Session k is tenant k modulo their number; the look beforehand is the first tenant's."""
+    text = MINIMAL + 'headers: {X-Key: none, X-Team: a}\ntenants: [{x-key: "${A}"}, {x-key: b}]\n'
+    recipe = load(tmp_path, text)
+    target = with_recipe(Target("http://h", ""), recipe, {"A": "sesame-sesame"})
+    assert target.headers_of(2) == {"X-Team": "a", "x-key": "sesame-sesame"}
+    assert target.headers_of(3) == {"X-Team": "a", "x-key": "b"}
+    assert target.headers == target.headers_of(0)
+    assert "sesame-sesame" in target.secrets
+    assert "${A}" not in json.dumps(recipe_manifest(recipe))
+    assert recipe_manifest(recipe)["tenants"] == [{"x-key": "(not written)"}] * 2
+
+
+@pytest.mark.parametrize("tenants", ["[{a: x}, {b: x}]", "[{}]"])
+def test_tenants_name_the_same_headers(tmp_path: Path, tenants: str) -> None:
+    """Else one would silently carry another's."""
+    with pytest.raises(ConfigError, match="each needs the same headers"):
+        load(tmp_path, MINIMAL + f"tenants: {tenants}\n")
 
 
 def test_request_fields_hold_what_is_asked_for(tmp_path: Path) -> None:

@@ -192,7 +192,7 @@ def replayed() -> Callable[..., Trial]:
         workload = FixedSessions(sessions, prompts or {})
         box: list[Trial] = []
 
-        def render(turn: Turn, prompt: Prompt, request_id: str) -> bytes:
+        def render(turn: Turn, prompt: Prompt, request_id: str, session: int) -> bytes:
             assert request_id == f"tag-{turn.index}"
             box[0].prompts[turn.index] = prompt
             return b"request"
