@@ -10,6 +10,7 @@ from bench.load.dialects.answer import Answer, Dialect
 LARGEST_BYTES = 64 * 2**20
 """An event, or a body that is no stream, may be this long."""
 
+_RUN_PIECES = 64
 _SHOWN_BYTES = 512
 _INFLATED = (b"gzip", b"x-gzip", b"deflate")
 
@@ -80,11 +81,12 @@ class Body:
         start, stop, alike = 0, len(self.pieces), False
         one_each = len(self.marks) == stop and not self.encoding
         while start < stop:
-            end, alike = stop, False
+            taken, end = 0, stop
             if one_each and not self._tail and self.spoilt is None:
                 end = self._end_of_run(start)
-                alike = end > start and self._feed_alike(start, end)
-                end = max(end, start + 1)
+                taken = self._feed_alike(start, end)
+                end = max(start + taken, start + 1)
+            alike = taken > 0
             if not alike:
                 self._decode_any(start, end)
             start = end
@@ -96,17 +98,20 @@ class Body:
 
     def _end_of_run(self, start: int) -> int:
         """Up to which piece they end the way the answer has learnt."""
-        suffix, end = self.answer.suffix, start
-        while suffix and end < len(self.pieces) and self.pieces[end].endswith(suffix):
+        form, end = self.answer.form, start
+        stop = min(len(self.pieces), start + _RUN_PIECES)
+        while form and end < stop and self.pieces[end].endswith(form.suffix):
             end += 1
         return end
 
-    def _feed_alike(self, start: int, end: int) -> bool:
+    def _feed_alike(self, start: int, end: int) -> int:
+        """How many pieces from `start` on are events like the one the answer has learnt."""
+        if start == end:
+            return 0
         events = self.pieces[start:end]
-        alike = self.answer.feed_alike(events, self.times_ns[start:end], self.lows_ns[start:end])
-        if alike:
-            self.size_bytes += sum(map(len, events))
-        return alike
+        taken = self.answer.feed_alike(events, self.times_ns[start:end], self.lows_ns[start:end])
+        self.size_bytes += sum(map(len, events[:taken]))
+        return taken
 
     def _decode_any(self, start: int, end: int) -> None:
         """Decodes pieces of reads that are whole: one, or all there are."""

@@ -240,8 +240,8 @@ class Flight:
             return
         body = self.body
         if body.decode():
-            if self.chunked:
-                self.regular_end = self.answer.suffix + b"\r\n"
+            if self.chunked and self.answer.form is not None:
+                self.regular_end = self.answer.form.suffix + b"\r\n"
         elif body.spoilt is not None:
             self.regular_end = b""
             self.fail(*body.spoilt)

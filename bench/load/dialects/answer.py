@@ -13,6 +13,7 @@ from typing import Any
 import orjson
 
 from bench.load.dialects.account import TokenAccount, account_of
+from bench.load.dialects.form import Form
 from bench.load.framing import SSE, Framing
 from bench.model import Prompt, RequestStyle, Turn
 
@@ -73,14 +74,13 @@ class Answer:
         "error",
         "events",
         "finish_reason",
+        "form",
         "malformed",
         "prefill_s",
-        "prefix",
         "prompt_tokens",
         "queue_s",
         "reasoning_tokens",
         "role_ns",
-        "suffix",
         "text",
         "whole_text",
     )
@@ -93,8 +93,7 @@ class Answer:
         self._heard_ns = 0
         self._totals: dict[int, int] = {}
         self._ids: dict[int, int] = {}
-        self.prefix = b""
-        self.suffix = b""
+        self.form: Form | None = None
         self.text: list[str] | None = None
         self.whole_text = ""
         self.events = 0
@@ -126,33 +125,25 @@ class Answer:
             self.events += len(payloads)
             self._heard_ns = times_ns[reads[-1]]
 
-    def feed_alike(
-        self, events: Sequence[bytes], times_ns: array[int], lows_ns: array[int]
-    ) -> bool:
-        """Takes events if each differs from the one learnt in nothing but its text.
+    def feed_alike(self, events: Sequence[bytes], times_ns: array[int], lows_ns: array[int]) -> int:
+        """Takes those events that come first and have the form learnt; says how many.
 
-        Each is as it stands in the stream, from `data:` to the blank line.  With no quote and no
-        backslash between the two known ends, JSON leaves no other reading of it.
+        Each is as it stands in the stream, from `data:` to the blank line.
         """
-        prefix, suffix = self.prefix, self.suffix
-        if not prefix:
-            return False
-        start, end = len(prefix), -len(suffix)
-        texts = [event[start:end] for event in events]
-        if not all(texts):
-            return False
-        if b"".join((prefix, (suffix + prefix).join(texts), suffix)) != b"".join(events):
-            return False
-        text = b"".join(texts)
-        if b'"' in text or b"\\" in text:
-            return False
-        self._at.extend(times_ns)
-        self._low.extend(lows_ns)
-        self._content.extend(_ONE * len(texts))
-        self.events += len(texts)
+        if self.form is None:
+            return 0
+        texts, totals = self.form.leading(events)
+        count, position = len(texts), len(self._at)
+        if totals:
+            self._totals.update(zip(range(position, position + count), totals, strict=True))
+            self.completion_tokens = totals[-1]
+        self._at.extend(times_ns[:count])
+        self._low.extend(lows_ns[:count])
+        self._content.extend(_ONE * count)
+        self.events += count
         if self.text is not None:
-            self.text.append(text.decode("utf-8", "replace"))
-        return True
+            self.text.append(b"".join(texts).decode("utf-8", "replace"))
+        return count
 
     def _parse(self, payload: bytes, at_ns: int, low_ns: int) -> None:
         if payload == b"[DONE]":
@@ -211,11 +202,6 @@ class Answer:
         """Keeps why the answer ended; later events may not say it again."""
         if reason and isinstance(reason, str):
             self.finish_reason = reason
-
-    def learn(self, payload: bytes, start: int, end: int) -> None:
-        """Keeps what stands before and behind the text of a plain content event."""
-        self.prefix = b"data: " + payload[:start]
-        self.suffix = payload[end:] + b"\n\n"
 
     # -- what is known ---------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 
 from bench.load.dialects.answer import Answer, as_text, count_of, known, seconds
+from bench.load.dialects.form import form_of
 from bench.model import Prompt, RequestStyle, Turn
 
 _MS = 1e-3
@@ -67,8 +68,8 @@ def read_event(
     choices: list[dict[str, Any]] = event.get("choices") or []
     for choice in choices:
         _read_choice(answer, choice, at_ns, low_ns, usage)
-    if len(choices) == 1 and not usage and not choices[0].get("finish_reason"):
-        _learn(answer, payload, choices[0])
+    if len(choices) == 1 and not choices[0].get("finish_reason"):
+        _learn(answer, payload, choices[0], counted=bool(usage))
 
 
 def read_whole(answer: Answer, body: dict[str, Any]) -> None:
@@ -79,7 +80,7 @@ def read_whole(answer: Answer, body: dict[str, Any]) -> None:
         answer.say((choice.get("message") or {}).get("content", choice.get("text")))
 
 
-def _learn(answer: Answer, payload: bytes, choice: Mapping[str, Any]) -> None:
+def _learn(answer: Answer, payload: bytes, choice: Mapping[str, Any], *, counted: bool) -> None:
     delta = choice.get("delta")
     text, key = (
         (choice.get("text"), b'"text":"')
@@ -91,7 +92,7 @@ def _learn(answer: Answer, payload: bytes, choice: Mapping[str, Any]) -> None:
     start = payload.index(key) + len(key)
     end = payload.find(b'"', start)
     if payload[start:end] == text.encode():
-        answer.learn(payload, start, end)
+        answer.form = form_of(payload, start, end, counted=counted) or answer.form
 
 
 def _read_choice(
