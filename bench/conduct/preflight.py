@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from bench.errors import TargetError, UsageError
+from bench.load.files import FILES_BESIDE_CONNECTIONS
 from bench.load.pace import Pace
 from bench.model import MESSAGE_ENDPOINTS, Target
 from bench.servers.client import ControlClient
@@ -40,7 +41,6 @@ Announce = Callable[[str], None]
 
 OPEN_LOOP_WARM_MOST = 256
 PORT_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
-_FILES_BESIDE_CONNECTIONS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,7 +241,7 @@ def check_limits(connections: int, workers: int) -> None:
     Raises UsageError with the command that allows them.
     """
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    each = math.ceil(connections / workers) + _FILES_BESIDE_CONNECTIONS
+    each = math.ceil(connections / workers) + FILES_BESIDE_CONNECTIONS
     if each > hard:
         raise UsageError(
             f"{connections} connection(s) over {workers} worker(s) need {each} open files each; "

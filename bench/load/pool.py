@@ -15,6 +15,7 @@ from typing import Any
 from bench.address import Origin
 from bench.errors import TargetError
 from bench.load.connection import Connection
+from bench.load.files import most_connections, no_file_left
 from bench.load.flight import Flight
 
 KEEP_IDLE_NS = 4_000_000_000
@@ -42,7 +43,7 @@ def resolve(origin: Origin) -> list[Address]:
 
 
 class Pool:
-    """Connections to one address of the origin.
+    """Connections to one address of the origin, as many as the limit of open files has room for.
 
     `connections` are all that are alive, by descriptor.  `error` is why the last connection
     without a flight ended before it was idle.
@@ -58,6 +59,7 @@ class Pool:
         self._origin = origin
         self._context = context
         self._spare = spare
+        self._most = most_connections()
         self._idle: list[Connection] = []
         self.dropped: list[Connection] = []
 
@@ -71,6 +73,8 @@ class Pool:
 
     def open(self, now_ns: int, flight: Flight | None = None) -> None:
         """Begins a connection, for `flight` or to be idle.  Raises OSError."""
+        if len(self.connections) + len(self.dropped) >= self._most:
+            raise no_file_left()
         connection = Connection(
             self.epoll, self.address.family, self.address.sockaddr, self._context,
             self._origin.host, now_ns,

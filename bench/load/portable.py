@@ -180,6 +180,8 @@ class Portable:
 
     def submit(self, flight: Flight) -> None:
         flight.started_ns = time.monotonic_ns()
+        if len(self._tasks) >= self._most:
+            flight.fail("no_socket", str(no_file_left()))
         task = asyncio.create_task(self._exchange(flight))
         self._tasks[task] = flight
         task.add_done_callback(self._ended)
@@ -195,9 +197,9 @@ class Portable:
         A kept connection that the server has closed meanwhile is replaced by a new one, once.
         """
         assert self._kept is not None and self._fresh is not None
+        if flight.error_class is not None:
+            return
         try:
-            if len(self._tasks) > self._most:
-                raise no_file_left()
             try:
                 await self._post(self._kept, flight)
             except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
@@ -299,8 +301,6 @@ class Portable:
                 return "disconnected_mid_body" if cut else "malformed_http"
         if isinstance(error.__cause__, ssl.SSLError):
             return "tls"
-        if isinstance(error, OSError) and error.errno in NO_SOCKET:
-            return "no_socket"
         return "disconnected" if flight.headers_ns is None else "disconnected_mid_body"
 
     def _connect_class_of(self, error: OSError) -> str:

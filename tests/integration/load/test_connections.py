@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
+import resource
 import socket
 import threading
 from collections.abc import Callable
@@ -12,8 +14,11 @@ from typing import Any
 import pytest
 
 from bench.errors import TargetError
+from bench.load.files import FILES_BESIDE_CONNECTIONS
 from bench.load.pace import Pace
 from bench.model import Outcome, Timeouts
+
+GUARD_S = 30.0
 
 Replayed = Callable[..., Any]
 
@@ -127,6 +132,30 @@ def test_no_file_left_for_a_connection(
     trial = replayed(transport, url, 300)
     assert trial.counters.failed_by_class == {"no_socket": 300}
     assert os.strerror(code) in (trial.exchanges[0].error_text or "")
+
+
+def test_files_are_left_for_the_record(
+    replayed: Replayed, serving: Any, sound: bytes, transport: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Connections stop short of the limit: a worker without a file left could not write down."""
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (FILES_BESIDE_CONNECTIONS + 3, -1))
+    refused = threading.Event()
+
+    def script(peer: Any) -> None:
+        peer.read_request()
+        assert refused.wait(GUARD_S)
+        peer.send(sound)
+
+    async def until_refused(replay: Any) -> None:
+        while replay.counters.failed < 5:
+            await asyncio.sleep(0)
+        refused.set()
+
+    with serving(script) as server:
+        pace = Pace(concurrency=8, ramp_s=0)
+        trial = replayed(transport, server.url, 8, pace=pace, beside=until_refused)
+    assert trial.counters.failed_by_class == {"no_socket": 5}
+    assert trial.counters.ok == server.connections == 3
 
 
 def test_no_port_left_for_a_connection(
