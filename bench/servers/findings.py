@@ -26,7 +26,7 @@ class ServerFacts:
 
     `known_by` says by what the family was recognised; `layers` are other families whose metrics
     stand in the same text.  `parallel`: degrees of tensor (tp), pipeline (pp), data (dp) and expert
-    (ep) parallelism where the server tells them.
+    (ep) parallelism where the server tells them; `ep` 1 is on, of unknown degree.
     """
 
     family: str

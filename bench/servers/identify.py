@@ -44,7 +44,10 @@ class Metrics:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who answers: its family, families seen in the same metrics text, and by what it is known."""
+    """Who answers: its family, families seen in the same metrics text, and by what it is known.
+
+    `parallel`: degrees above 1 that its version page states (SGLang's does).
+    """
 
     family: Family
     layers: tuple[Family, ...]
@@ -52,6 +55,7 @@ class Identity:
     cards: tuple[ModelCard, ...]
     listing: Reply
     version: str | None
+    parallel: Mapping[str, int]
     metrics: Metrics
 
 
@@ -64,7 +68,7 @@ async def look(client: ControlClient, forced: Family | None, metrics_url: str | 
     owner = next((card.owned_by for card in cards if card.owned_by), "") or ""
     by_owner = family_by_owner(owner)
     guess = forced or by_owner or OPENAI
-    version = await read_version(client, guess)
+    version, parallel = await read_version(client, guess)
     metrics = await find_metrics(client, guess, metrics_url)
     by_metrics = families_by_metrics(metrics.names)
     by_header = family_by_headers(reply.headers)
@@ -81,9 +85,10 @@ async def look(client: ControlClient, forced: Family | None, metrics_url: str | 
     else:
         family, known_by = OPENAI, "nothing it says"
     if family is not guess:
-        version = await read_version(client, family) or version
+        found, parallel = await read_version(client, family)
+        version = found or version
     layers = tuple(layer for layer in by_metrics if layer is not family)
-    return Identity(family, layers, known_by, tuple(cards), reply, version, metrics)
+    return Identity(family, layers, known_by, tuple(cards), reply, version, parallel, metrics)
 
 
 async def list_models(client: ControlClient) -> tuple[list[ModelCard], Reply]:
@@ -162,17 +167,21 @@ def metrics_urls(root: str, family: Family) -> list[str]:
     return [base + path for base in [*bases, root] for path in family.metrics_paths]
 
 
-async def read_version(client: ControlClient, family: Family) -> str | None:
-    """What the family's version path says; None without one or without an answer."""
+async def read_version(client: ControlClient, family: Family) -> tuple[str | None, dict[str, int]]:
+    """Version and parallelism by the family's version path; (None, {}) without an answer."""
     if family.version_path is None:
-        return None
+        return None, {}
     try:
         reply = await client.get(family.version_path)
     except TargetError:
-        return None
+        return None, {}
     found = reply.json()
-    version = found.get("version") if reply.status == 200 and isinstance(found, dict) else None
-    return version if isinstance(version, str) else None
+    if reply.status != 200 or not isinstance(found, dict):
+        return None, {}
+    version = found.get("version")
+    sizes = {degree: found.get(f"{degree}_size") for degree in ("tp", "pp", "dp", "ep")}
+    parallel = {d: size for d, size in sizes.items() if isinstance(size, int) and size > 1}
+    return version if isinstance(version, str) else None, parallel
 
 
 def read_fingerprint(fingerprint: str | None) -> tuple[str | None, dict[str, int]]:

@@ -172,7 +172,7 @@ def _server(seen: _Seen) -> ServerFacts:
         known_by=identity.known_by,
         layers=tuple(layer.name for layer in identity.layers),
         version=version,
-        parallel=parallel,
+        parallel={**identity.parallel, **parallel},
     )
 
 

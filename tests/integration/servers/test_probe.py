@@ -275,6 +275,20 @@ def test_a_probed_server_can_be_scraped(sim: SimProcess) -> None:
     assert "hunter2" not in repr(scrape) + json.dumps(result.as_json())
 
 
+def test_sglang_tells_its_parallelism_on_its_version_page(probed: Any) -> None:
+    """Degrees above 1 of /server_info stand beside the version."""
+    page = {"version": "0.5.23", "tp_size": 8, "pp_size": 1, "dp_size": 2, "ep_size": None}
+    result, _ = probed(
+        {
+            "/v1/models": models("sglang", "m"),
+            "/server_info": (200, "application/json", json.dumps(page).encode()),
+            "/v1/chat/completions": streamed(),
+        }
+    )
+    assert (result.server.family, result.server.version) == ("sglang", "0.5.23")
+    assert result.server.parallel == {"tp": 8, "dp": 2}
+
+
 def test_a_routers_copies_are_left_out_where_the_engine_is_scraped(probed: Any) -> None:
     """Alone the router's copies are kept; beside the engine they would count everything twice."""
     text = b'vllm:healthy_pods_total 1\nvllm:num_requests_running{server="a"} 1\n'
