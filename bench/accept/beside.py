@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
+from bench.accept.failures import failure
 from bench.model import Target
 from bench.servers.families import FAMILIES, family_named
 from bench.tls import tls_context
@@ -49,7 +50,7 @@ def get(url: str, tls: ssl.SSLContext | None, limit_s: float = CALL_S) -> tuple[
 def health_url(given: str | None, family: str, root: str) -> str | None:
     """Where to poll; None where no endpoint is known that generates nothing.
 
-    Raises ValueError for an endpoint that generates, or that the family forbids.
+    Raises ActivityFailed for an endpoint that generates, or that the family forbids.
     """
     path = given or _SILENT.get(family)
     if path is None:
@@ -57,7 +58,7 @@ def health_url(given: str | None, family: str, root: str) -> str | None:
     known = family_named(family).forbidden if family in {f.name for f in FAMILIES} else ()
     plain = urlsplit(path).path.rstrip("/")
     if any(plain.endswith(forbidden) for forbidden in (*_GENERATING, *known)):
-        raise ValueError(f"{plain} makes {family} generate: give a health path that does not")
+        raise failure("health", path=plain, family=family)
     return path if "://" in path else root + path
 
 

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 from bench.accept import probes
 from bench.accept.acceptance import SERVER
+from bench.accept.failures import failure, why_of
 from bench.accept.hooks import launch_hook, run_hook
 from bench.accept.hostile import load_hostile, try_hostile
 from bench.accept.loads import Interrupted, Load, Loader, NotPossible
@@ -22,7 +23,7 @@ from bench.accept.plan import Plan
 from bench.accept.settings import Settings
 from bench.accept.tls_probe import look_at_tls
 from bench.conduct.run import Watch
-from bench.errors import BenchError, TargetError
+from bench.errors import BenchError
 from bench.model import Target
 from bench.record.plan_folder import PlanFolder
 from bench.servers.discover import discover
@@ -124,7 +125,7 @@ def _make(key: str, begun: Record | None, loader: Loader, folder: PlanFolder) ->
     except Interrupted:
         return False
     except BenchError as error:
-        record |= {"state": "failed", "why": error.message}
+        record |= {"state": "failed", "why": why_of(error).as_json()}
     record["took_s"] = round(time.monotonic() - started, 3)
     folder.keep(record)
     return True
@@ -138,9 +139,7 @@ def _time_to_ready(load: Load) -> Mapping[str, Any]:
     if hooks.stop is not None:
         run_hook("stop", hooks.stop, hooks.limit_s)
     if asyncio.run(_answers(load)):
-        raise TargetError(
-            "the service answers before its start hook was run", "give hooks.stop to stop it"
-        )
+        raise failure("answers_already")
     began = time.monotonic()
     launch_hook(hooks.start)
     while time.monotonic() - began < hooks.limit_s:

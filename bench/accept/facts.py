@@ -16,6 +16,7 @@ from bench.accept.missing import missing
 from bench.accept.settings import Settings
 from bench.judge.checklist import Checklist
 from bench.judge.judgement import Judgement, judge
+from bench.judge.metric import Text
 from bench.judge.profile import Limit, Profile, load_profile
 from bench.judge.server_view import ServerView
 from bench.judge.window import WHOLE_RUN
@@ -82,7 +83,7 @@ class Facts:
         if found["state"] == "missing":
             raise missing(found["missing"], name=key.partition(":")[2])
         if found["state"] == "failed":
-            raise missing("failed", why=found["why"])
+            raise missing("failed", why=Text(**found["why"]))
         return found
 
     def observed(self, key: str) -> Mapping[str, Any]:
@@ -91,14 +92,20 @@ class Facts:
         return seen
 
     def outline(self, key: str) -> dict[str, Any]:
-        """State, beginning, length and runs of an activity, for the report."""
+        """State, beginning, length and runs of an activity, and why it was not made, if it was not.
+
+        For the report.
+        """
         found = self._records.get(key, {})
+        why = found.get("why")
+        if found.get("state") == "missing":
+            why = missing(found["missing"], name=key.partition(":")[2]).text.as_json()
         return {
             "state": found.get("state", "not_made"),
             "began_utc": found.get("began_utc"),
             "took_s": found.get("took_s"),
             "runs": list(found.get("runs", ())),
-            "why": found.get("why"),
+            "why": why,
         }
 
     @property

@@ -6,26 +6,23 @@ import subprocess
 import threading
 import time
 
+from bench.accept.failures import ActivityFailed, failure
 from bench.accept.settings import Hooks
-from bench.errors import TargetError
 
 _SHOWN = 200
 
 
 def run_hook(name: str, command: str, limit_s: float) -> None:
-    """Runs a command to its end.  Raises TargetError when it fails or takes too long."""
+    """Runs a command to its end.  Raises ActivityFailed when it fails or takes too long."""
     try:
         done = subprocess.run(
             command, shell=True, timeout=limit_s, capture_output=True, text=True, check=False
         )
     except subprocess.TimeoutExpired:
-        raise TargetError(f"hook {name}: not done within {limit_s:g} s", "raise limit_s") from None
+        raise failure("hook_slow", name=name, limit_s=limit_s) from None
     if done.returncode:
         said = " ".join((done.stderr or done.stdout).split())[-_SHOWN:]
-        raise TargetError(
-            f"hook {name}: exit code {done.returncode}: {said or 'it said nothing'}",
-            "run it by hand; it is run by sh in the directory of the command",
-        )
+        raise failure("hook_failed", name=name, exit_code=done.returncode, said=said or "—")
 
 
 def launch_hook(command: str) -> subprocess.Popen[bytes]:
@@ -56,7 +53,7 @@ class Outage(threading.Thread):
         self.broken = threading.Event()
         self.broken_s: float | None = None
         self.restored_s: float | None = None
-        self.error: TargetError | None = None
+        self.error: ActivityFailed | None = None
 
     def begin(self, elapsed_s: float) -> None:
         """The run has been going for `elapsed_s`.  Called again, it does nothing."""
@@ -73,12 +70,12 @@ class Outage(threading.Thread):
             self.broken_s = self._elapsed_s()
             self.broken.set()
             self._over.wait(self._lasting_s)
-        except TargetError as error:
+        except ActivityFailed as error:
             self.error = error
         try:
             run_hook("restore", self._hooks.restore, self._hooks.limit_s)
             self.restored_s = self._elapsed_s()
-        except TargetError as error:
+        except ActivityFailed as error:
             self.error = self.error or error
 
     def end(self) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.accept.beside import Alerts, Health, Poller, health_url, tls_of
+from bench.accept.failures import failure
 from bench.accept.hooks import Outage
 from bench.accept.points import as_record, points_of
 from bench.accept.scenario import recipe_of, runs_of
@@ -16,7 +17,6 @@ from bench.accept.settings import Settings, Side
 from bench.conduct.preflight import Ready
 from bench.conduct.run import Order, Watch, conduct
 from bench.conduct.tally import Totals
-from bench.errors import ConfigError, NotValidError, TargetError
 from bench.judge.checklist import PEAK, Checklist, Scenario
 from bench.judge.judgement import judge
 from bench.judge.profile import Profile, load_profile
@@ -153,18 +153,12 @@ class Loader:
             point = self._point(rate_rps, self._run(recipe, name, record), name)
             if not point["broken"]:
                 return point
-        raise NotValidError(
-            f"two runs at {rate_rps:.3g}/s were not valid ({', '.join(point['broken'])})",
-            "see their verdict.json; a quieter machine or more --workers, then --resume",
-        )
+        raise failure("search_not_valid", rate_rps=rate_rps, rules=", ".join(point["broken"]))
 
     def _point(self, rate_rps: float, run: Path, name: str) -> dict[str, Any]:
         profile = self.profile(name)
         if profile.good is None:
-            raise ConfigError(
-                f"profile {profile.name} defines no good set: a rate search needs one",
-                "name another profile in acceptance.yaml, or with -p",
-            )
+            raise failure("no_good_set", profile=profile.name)
         judged = judge(open_run(run), profile)
         judged.write(run)
         step = step_of(rate_rps, self.load.folder.link(run), judged)
@@ -190,9 +184,7 @@ class Loader:
 
     def _stored_rounds(self, before: Sequence[str], after: Sequence[str]) -> list[list[str]]:
         if len(before) != len(after):
-            raise ConfigError(
-                f"a pair needs as many runs before as after, got {len(before)} and {len(after)}"
-            )
+            raise failure("uneven_pair", before=len(before), after=len(after))
         place = self.load.settings.path_of
         link = self.load.folder.link
         return [
@@ -210,7 +202,7 @@ class Loader:
             raise NotPossible("hooks.break")
         recipe = self._recipe(name, scenario)
         if recipe.duration_s is None:
-            raise ConfigError(f"scenario {name}: its recipe needs duration_s, to break in it")
+            raise failure("no_duration", name=name)
         outage = Outage(hooks, recipe.duration_s * _BREAK_AT, recipe.duration_s * _BROKEN_FOR)
         pollers = []
         alerts = None
@@ -222,7 +214,7 @@ class Loader:
         if outage.error is not None:
             raise outage.error
         if outage.broken_s is None or outage.restored_s is None:
-            raise TargetError("the run ended before the failure was induced: make it longer")
+            raise failure("ended_first")
         record["observed"] = {
             "hooks": {"broken_s": outage.broken_s, "restored_s": outage.restored_s},
             **({"alert_s": alerts.first_s} if alerts else {}),
@@ -255,10 +247,7 @@ class Loader:
 
     def _health(self) -> Health | None:
         load = self.load
-        try:
-            url = health_url(load.settings.health, load.found.server.family, load.found.url)
-        except ValueError as error:
-            raise ConfigError(f"health: {error}") from None
+        url = health_url(load.settings.health, load.found.server.family, load.found.url)
         return Health(url, tls_of(load.target)) if url else None
 
     def profile(self, name: str) -> Profile:

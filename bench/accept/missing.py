@@ -96,7 +96,13 @@ MISSING: Mapping[str, Text] = {
 }
 
 
-def missing(code: str, **values: object) -> Unavailable:
+def missing(code: str, /, **values: object) -> Unavailable:
     """The entry of `code` with its placeholders filled."""
-    words = MISSING[code]
-    return Unavailable(Text(words.zh.format(**values), words.en.format(**values)))
+    return Unavailable(filled(MISSING[code], **values))
+
+
+def filled(words: Text, **values: object) -> Text:
+    """The words with their placeholders filled; a value may itself be a Text."""
+    zh = {name: v.zh if isinstance(v, Text) else v for name, v in values.items()}
+    en = {name: v.en if isinstance(v, Text) else v for name, v in values.items()}
+    return Text(words.zh.format(**zh), words.en.format(**en))

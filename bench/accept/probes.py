@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+from bench.accept.failures import failure
 from bench.errors import TargetError
 from bench.load.dialects.table import dialect_named, path_of
 from bench.model import RequestStyle, Target, Turn
@@ -92,7 +93,8 @@ async def prometheus(base_url: str) -> dict[str, Any]:
                 f"/api/v1/query_range?query={quote(query)}&start={now - _DAY_S}&end={now}&step=60"
             )
             if reply.status != 200:
-                raise TargetError(f"GET {reply.url}: status {reply.status}: {reply.error_text}")
+                said = reply.error_text
+                raise failure("prometheus", url=reply.url, status=reply.status, said=said)
             query_s.append(time.monotonic() - began)
         there = [
             days

@@ -8,7 +8,7 @@ import time
 from typing import Any
 from urllib.parse import urlsplit
 
-from bench.errors import TargetError
+from bench.accept.failures import failure
 from bench.model import Target, Tls
 from bench.tls import tls_context
 
@@ -20,7 +20,7 @@ def look_at_tls(target: Target) -> dict[str, Any]:
     """Version, cipher, trust and days left; `https` false for a plain target.
 
     A certificate that is not trusted is looked at again without checking it, for its version.
-    Raises TargetError where no TLS connection comes about at all.
+    Raises ActivityFailed where no TLS connection comes about at all.
     """
     if not target.base_url.startswith("https"):
         return {"https": False}
@@ -46,7 +46,7 @@ def _handshake(target: Target, tls: Tls) -> dict[str, Any]:
     except ssl.SSLCertVerificationError:
         raise
     except OSError as error:
-        raise TargetError(f"{target.base_url}: no TLS connection ({error})") from error
+        raise failure("no_tls", url=target.base_url, said=error) from error
     ends = certificate.get("notAfter")
     left_s = ssl.cert_time_to_seconds(ends) - time.time() if isinstance(ends, str) else None
     return {

@@ -247,7 +247,10 @@ def _activities(page: _Page) -> Table:
     rows = [
         [
             Cell(activity["key"]),
-            Cell(words(f"acceptance.state_{activity['state']}"), note=activity["why"] or ""),
+            Cell(
+                words(f"acceptance.state_{activity['state']}"),
+                note=activity["why"][words.language] if activity["why"] else "",
+            ),
             Cell(", ".join(activity["items"])),
             Cell(instant(activity["began_utc"]))
             if activity["began_utc"]

@@ -68,7 +68,9 @@ def error_budget(asked: Asked, wanted: BudgetParameters) -> Finding:
     failed = sum(sum(run.summary["counts"]["failed"].values()) for run in runs)
     planned = sum(run.summary["counts"]["planned"] or 0 for run in runs)
     if not planned:
-        raise missing("no_value", why="no stored run states what it planned")
+        raise missing(
+            "no_value", why=Text("保存的运行均未写明计划数", "no stored run states what it planned")
+        )
     spent = failed / planned / (1 - wanted.availability)
     text = Text(
         f"{len(runs)} 次运行，{planned:,} 个请求，失败 {failed:,}。",
@@ -92,7 +94,13 @@ def trend(asked: Asked, wanted: TrendParameters) -> Finding:
         if value is not None:
             months.setdefault(f"{run.made:%Y-%m}", []).append(value)
     if len(months) < 2:
-        raise missing("no_value", why=f"{len(months)} month(s) with {wanted.metric}; 2 are needed")
+        raise missing(
+            "no_value",
+            why=Text(
+                f"仅 {len(months)} 个月有 {wanted.metric}，至少需要 2 个月",
+                f"{len(months)} month(s) with {wanted.metric}; 2 are needed",
+            ),
+        )
     (_, before), (last, after) = sorted(months.items())[-2:]
     drop = 1 - float(np.median(after)) / float(np.median(before))
     text = Text(f"{last} 较前一月的降幅。", f"Drop in {last} from the month before.")

@@ -55,7 +55,9 @@ def accuracy_kept(asked: Asked, wanted: LossParameters) -> Finding:
         before, after = read_accuracy(folder / entry.before), read_accuracy(folder / entry.file)
         losses |= {task: before[task] - after[task] for task in before.keys() & after.keys()}
     if not losses:
-        raise missing("no_value", why="the two results have no task in common")
+        raise missing(
+            "no_value", why=Text("两份结果没有共同的任务", "the two results have no task in common")
+        )
     worst = max(losses, key=lambda task: losses[task])
     text = Text(f"{len(losses)} 个任务中最差：{worst}。", f"Worst of {len(losses)} tasks: {worst}.")
     return asked.held(losses[worst], wanted.at_most, "lower", "fraction", text,
@@ -77,7 +79,13 @@ def storage(asked: Asked, wanted: StorageParameters) -> Finding:
     )
     text = Text(f"{found.readers} 个并发读。", f"{found.readers} readers at once.")
     if found.readers < wanted.readers:
-        raise missing("too_short", why=f"{found.readers} of {wanted.readers} concurrent readers")
+        raise missing(
+            "too_short",
+            why=Text(
+                f"{found.readers} 个并发读，需要 {wanted.readers} 个",
+                f"{found.readers} of {wanted.readers} concurrent readers",
+            ),
+        )
     return asked.held(found.read_bytes_per_s, wanted.bytes_per_s, "higher", "B/s", text,
                       n=found.readers, links=_links(asked))  # fmt: skip
 
@@ -94,7 +102,7 @@ def bandwidth(asked: Asked, wanted: BandwidthParameters) -> Finding:
     ]
     known = [value for value in values if value is not None]
     if not known:
-        raise missing("no_value", why="the results state no bandwidth")
+        raise missing("no_value", why=Text("结果未写明带宽", "the results state no bandwidth"))
     text = Text(f"{len(known)} 份结果中最低。", f"Lowest of {len(known)} results.")
     return asked.held(min(known), wanted.bits_per_s, "higher", "bit/s", text,
                       n=len(known), links=_links(asked))  # fmt: skip
@@ -155,7 +163,10 @@ def image_small(asked: Asked, wanted: ImageParameters) -> Finding:
     nodes = _objects(asked, "Node")
     sizes = kubectl.image_bytes(nodes, image)
     if not sizes:
-        raise missing("no_value", why=f"no node has an image named {image}")
+        raise missing(
+            "no_value",
+            why=Text(f"没有节点含名为 {image} 的镜像", f"no node has an image named {image}"),
+        )
     text = Text(f"{len(sizes)} 个镜像中最大。", f"Largest of {len(sizes)} images.")
     return asked.held(max(sizes), wanted.bytes_at_most, "lower", "bytes", text,
                       n=len(sizes), links=_links(asked))  # fmt: skip
@@ -181,7 +192,7 @@ def tests_pass(asked: Asked, wanted: CaseParameters) -> Finding:
     failed = [name for cases in found for name in cases.failed]
     ran = sum(cases.total - cases.skipped for cases in found)
     if not ran:
-        raise missing("no_value", why="no test case was run")
+        raise missing("no_value", why=Text("没有执行任何测试用例", "no test case was run"))
     text = Text(f"执行 {ran} 例，失败：{', '.join(failed[:5]) or '无'}。",
                 f"{ran} cases run; failed: {', '.join(failed[:5]) or 'none'}.")  # fmt: skip
     result = Result.FAIL if failed else Result.PASS

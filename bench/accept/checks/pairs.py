@@ -60,7 +60,13 @@ def change(asked: Asked, wanted: ChangeParameters) -> Finding:
 def _value(run: JudgedRun, wanted: ChangeParameters) -> float:
     value = run.metrics[wanted.metric][wanted.statistic]
     if not value:
-        raise missing("no_value", why=f"{wanted.metric} {wanted.statistic} of {run.link}")
+        raise missing(
+            "no_value",
+            why=Text(
+                f"{run.link} 的 {wanted.metric} {wanted.statistic}",
+                f"{wanted.metric} {wanted.statistic} of {run.link}",
+            ),
+        )
     return float(value)
 
 

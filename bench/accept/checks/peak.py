@@ -22,7 +22,9 @@ def peak_found(asked: Asked, wanted: OnScenario) -> Finding:
     held, lost = bracket(points_of(points))
     runs = tuple(record["runs"])
     if held is None:
-        raise missing("too_short", why="no rate held the attainment")
+        raise missing(
+            "too_short", why=Text("没有任何速率达到达标率", "no rate held the attainment")
+        )
     closed = lost is not None
     found = highest_held(points_of(points))
     best = next(p for p in points if p["rate_rps"] == held)

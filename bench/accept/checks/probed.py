@@ -31,7 +31,10 @@ def refuses_over_long(asked: Asked, _: Parameters) -> Finding:
     """An input beyond the context ends in a 4xx, and the server answers the next request."""
     seen = asked.facts.observed("probe:over_long")
     if seen["input_tokens"] is None:
-        raise missing("no_value", why="the server does not state its context length")
+        raise missing(
+            "no_value",
+            why=Text("服务端未说明其上下文长度", "the server does not state its context length"),
+        )
     refused, alive = 400 <= seen["status"] < 500, seen["alive"]
     text = Text(
         f"约 {seen['input_tokens']:,} Token 的输入：{seen['status']}；"
@@ -166,7 +169,7 @@ def prometheus_kept(asked: Asked, wanted: KeptParameters) -> Finding:
     """Days back to the oldest sample that a query of `up` finds."""
     seen = asked.facts.observed("probe:prometheus")["oldest_days"]
     if seen is None:
-        raise missing("no_value", why="the query found no sample")
+        raise missing("no_value", why=Text("查询未找到样本", "the query found no sample"))
     text = Text("最早样本距今。", "Age of the oldest sample.")
     return asked.held(seen, wanted.days, "higher", "days", text)
 

@@ -27,7 +27,13 @@ def alert_thresholds(asked: Asked, wanted: RulesParameters) -> Finding:
     rules = rules_for(wanted.profile, family)
     levels = rules.count + len(rules.left_out)
     if not levels:
-        raise missing("no_value", why=f"profile {wanted.profile} has no alert level")
+        raise missing(
+            "no_value",
+            why=Text(
+                f"配置 {wanted.profile} 没有告警级别",
+                f"profile {wanted.profile} has no alert level",
+            ),
+        )
     left = ", ".join(rules.left_out)
     text = Text(
         f"{levels} 个告警阈值中生成 {rules.count} 条规则" + (f"；缺 {left}。" if left else "。"),

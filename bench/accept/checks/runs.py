@@ -46,7 +46,7 @@ def limit(asked: Asked, wanted: LimitParameters) -> Finding:
     row, run = min(rows, key=lambda pair: _SEVERITY.index(pair[0]["result"]))
     result = Result(row["result"])
     if result is Result.NOT_APPLICABLE:
-        raise missing("no_value", why=(row["advice"] or {}).get("en", ""))
+        raise missing("no_value", why=Text(**row["advice"]))
     advice = row["advice"] or {"zh": "", "en": ""}
     of = Text("一次运行。", "One run.")
     if len(runs) > 1:
@@ -150,7 +150,7 @@ def outage(asked: Asked, wanted: OutageParameters) -> Finding:
     entry = run.metrics[wanted.metric]
     value, low, high = (entry[name] for name in ("value", "low", "high"))
     if value is None and entry["absent"] and wanted.metric != "recovery_s":
-        raise missing("no_value", why=entry["absent"]["en"])
+        raise missing("no_value", why=Text(**entry["absent"]))
     if value is None:
         value = low = high = 0.0 if entry["absent"] else float("inf")
     good = value <= wanted.bound if metric.direction == "lower" else value >= wanted.bound

@@ -171,7 +171,9 @@ def histogram_within(asked: Asked, wanted: QueueParameters) -> Finding:
     grown = histogram_delta(list(_samples(run, found.name)), found.name, found.where)
     ends = grown.quantile(wanted.q) if grown else None
     if ends is None:
-        raise missing("no_value", why=f"{found.name} counted nothing")
+        raise missing(
+            "no_value", why=Text(f"{found.name} 没有计数", f"{found.name} counted nothing")
+        )
     above, at_most = (end * found.scale for end in ends)
     result = Result.PASS if at_most <= wanted.bound_s else Result.FAIL
     if above < wanted.bound_s < at_most:

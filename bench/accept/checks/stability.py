@@ -28,7 +28,13 @@ def spread(asked: Asked, wanted: SpreadParameters) -> Finding:
     values = [run.metrics[wanted.metric][wanted.statistic] for run in runs]
     known = np.array([value for value in values if value is not None])
     if len(known) < max(2, len(runs)):
-        raise missing("too_short", why=f"{len(known)} of {len(runs)} repeats have a value")
+        raise missing(
+            "too_short",
+            why=Text(
+                f"{len(runs)} 次重复中 {len(known)} 次有值",
+                f"{len(known)} of {len(runs)} repeats have a value",
+            ),
+        )
     value = float(known.std(ddof=1) / known.mean())
     text = Text(f"{len(runs)} 次重复之间的变异系数。", f"Variation over {len(runs)} repeats.")
     links = tuple(run.link for run in runs)
@@ -71,7 +77,12 @@ def baseline_kept(asked: Asked, wanted: BaselineParameters) -> Finding:
     held = sum(value is not None for row in kept.values() for value in row.values())
     total = sum(len(statistics) for _, statistics in BASELINE)
     if len(runs) < wanted.runs:
-        raise missing("too_short", why=f"{len(runs)} of {wanted.runs} runs")
+        raise missing(
+            "too_short",
+            why=Text(
+                f"{len(runs)} 次运行，需要 {wanted.runs} 次", f"{len(runs)} of {wanted.runs} runs"
+            ),
+        )
     text = Text(f"{len(runs)} 次运行的中位数。", f"Medians over {len(runs)} runs.")
     return asked.held(held, total, "higher", "1", text, n=len(runs), links=("baseline.json",))
 
@@ -91,7 +102,9 @@ def health(asked: Asked, wanted: HealthParameters) -> Finding:
     latencies, failed = np.array(seen["latency_s"], np.float64), seen["failed"]
     total = len(latencies) + failed
     if not total:
-        raise missing("too_short", why="no poll of the health endpoint")
+        raise missing(
+            "too_short", why=Text("没有对健康接口的探测", "no poll of the health endpoint")
+        )
     links = (seen["url"],) if "://" in seen["url"] else ()
     if wanted.answered is not None:
         text = Text(f"{total} 次探测，{failed} 次未答。", f"{total} polls, {failed} unanswered.")
@@ -119,11 +132,18 @@ def cache_warm_up(asked: Asked, wanted: WarmUpParameters) -> Finding:
     cached, prompt = column(rows, "cached_tokens"), column(rows, "prompt_tokens")
     both = outcome_is(rows, "ok") & ~np.isnan(cached) & (prompt > 0)
     if not both.any():
-        raise missing("no_value", why="the responses state no cached_tokens")
+        raise missing(
+            "no_value", why=Text("响应未写明 cached_tokens", "the responses state no cached_tokens")
+        )
     start_s = float(column(rows, "intended_s").min())
     at_s = column(rows, "first_s")[both] - start_s
     if len(at_s) < _TRAILING:
-        raise missing("too_short", why=f"{len(at_s)} of {_TRAILING} requests")
+        raise missing(
+            "too_short",
+            why=Text(
+                f"{len(at_s)} 个请求，需要 {_TRAILING} 个", f"{len(at_s)} of {_TRAILING} requests"
+            ),
+        )
     reached = _first_reached(at_s, cached[both], prompt[both], wanted.hit_fraction)
     text = Text(
         f"最近 {_TRAILING} 个请求的命中率首次达标的时刻。",
@@ -160,7 +180,13 @@ def head_of_line(asked: Asked, wanted: BlockingParameters) -> Finding:
     alone = [_short_ttft(run, wanted.short_tokens) for run in facts.valid_runs(wanted.alone)]
     slow, fast = (quantiles(np.concatenate(parts), [0.95])[0] for parts in (beside, alone))
     if not fast > 0 or np.isnan(slow):
-        raise missing("no_value", why=f"no request of at most {wanted.short_tokens} tokens")
+        raise missing(
+            "no_value",
+            why=Text(
+                f"没有不超过 {wanted.short_tokens} 个 Token 的请求",
+                f"no request of at most {wanted.short_tokens} tokens",
+            ),
+        )
     text = Text(
         f"短请求 TTFT P95：混合 {slow * 1e3:.0f} ms，单独 {fast * 1e3:.0f} ms。",
         f"TTFT P95 of short requests: {slow * 1e3:.0f} ms in the mix, {fast * 1e3:.0f} ms alone.",
@@ -221,7 +247,10 @@ def rtt(asked: Asked, wanted: RttParameters) -> Finding:
     values = np.concatenate([column(run.judgement.requests, "rtt_s") for run in runs])
     known = values[~np.isnan(values)]
     if not len(known):
-        raise missing("no_value", why="TCP_INFO is not available (portable transport)")
+        raise missing(
+            "no_value",
+            why=Text("portable 传输方式没有 TCP_INFO", "the portable transport has no TCP_INFO"),
+        )
     value = float(known.min())
     text = Text("本机连接的最低 TCP 往返时延。", "Lowest TCP round trip of these connections.")
     links = tuple(run.link for run in runs)

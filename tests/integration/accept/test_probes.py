@@ -18,11 +18,11 @@ import pytest
 
 from bench.accept import probes
 from bench.accept.beside import Alerts, Health, health_url
+from bench.accept.failures import ActivityFailed
 from bench.accept.hooks import Outage, run_hook
 from bench.accept.hostile import HostileSet, load_hostile, try_hostile
 from bench.accept.settings import Hooks
 from bench.accept.tls_probe import look_at_tls
-from bench.errors import TargetError
 from bench.model import Target, Tls
 from bench.servers.findings import ProbeResult
 from bench.servers.probe import probe
@@ -253,7 +253,7 @@ def test_plain_http_has_no_tls() -> None:
 
 def test_a_hook_that_fails_says_what_it_said() -> None:
     """Exit code and last words."""
-    with pytest.raises(TargetError, match="exit code 3: no such unit"):
+    with pytest.raises(ActivityFailed, match="exit code 3: no such unit"):
         run_hook("break", "echo no such unit >&2; exit 3", 10)
 
 
@@ -317,5 +317,5 @@ def test_health_endpoints_that_generate_nothing(
 )
 def test_health_endpoints_that_generate_are_refused(given: str, family: str) -> None:
     """Polling one would be load."""
-    with pytest.raises(ValueError, match="generate"):
+    with pytest.raises(ActivityFailed, match="generate"):
         health_url(given, family, "http://h")

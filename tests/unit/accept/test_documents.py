@@ -48,8 +48,8 @@ def acceptance() -> Acceptance:
             items.append(item_result(item, parts))
     conditions = {"rehearsal": True, "scale": 0.05, "target": "http://h", "bench_version": "0"}
     activities = [
-        {"key": key, "items": list(ids), "state": "done", "why": None, "began_utc": None,
-         "took_s": 1.0, "runs": []}
+        {"key": key, "items": list(ids), "state": "failed", "why": {"zh": "坏了", "en": "broke"},
+         "began_utc": None, "took_s": 1.0, "runs": []}
         for key, ids in plan_of(checklist, Settings()).activities.items()
     ]  # fmt: skip
     return Acceptance("small", Text("清单", "Checklist"), tuple(items), conditions, activities)
@@ -96,7 +96,8 @@ def test_the_page_is_whole_in_both_languages(
     assert all(item.item.id in text for item in acceptance.items)
     assert "Li Na" in text and "https://wiki.example/x" in text
     assert "<script" not in text
-    assert ("缺" in text) == (language == "zh")
+    assert ("缺" in text, "坏了" in text) == (language == "zh",) * 2
+    assert ("broke" in text) == (language == "en")
     assert ("Not an acceptance".lower() in text.lower()) == (language == "en")
 
 

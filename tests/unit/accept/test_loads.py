@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from bench.accept import loads
+from bench.accept.failures import ActivityFailed
 from bench.accept.loads import Interrupted, Load, Loader, NotPossible
 from bench.accept.settings import Settings
 from bench.conduct.run import Done, Order
-from bench.errors import ConfigError, NotValidError
 from bench.judge.checklist import load_checklist
 from bench.model import Target
 from bench.record.plan_folder import PlanFolder
@@ -96,7 +96,7 @@ def test_a_search_among_runs_that_are_not_valid_gives_up(loader: Make) -> None:
     """A run that can't be trusted is made twice, and is no point of the search."""
     made, orders = loader(ends="killed")
     kept = record()
-    with pytest.raises(NotValidError, match="not valid"):
+    with pytest.raises(ActivityFailed, match="not valid"):
         made.make("peak", kept)
     assert len(orders) == 2
     assert kept["observed"]["points"] == []
@@ -153,7 +153,7 @@ def test_a_pair_of_stored_runs_is_read(loader: Make, tmp_path: Path) -> None:
     assert kept["observed"]["rounds"] == [runs]
     assert not orders
     made, _ = loader(pair({"runs": runs}, {"runs": runs[1:]}))
-    with pytest.raises(ConfigError, match="as many runs"):
+    with pytest.raises(ActivityFailed, match="as many runs"):
         made.make("fusion", record())
 
 
