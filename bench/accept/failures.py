@@ -14,7 +14,8 @@ FAILURES: Mapping[str, Text] = {
         "hook {name}: not done within {limit_s:g} s: raise hooks.limit_s.",
     ),
     "hook_failed": Text(
-        "hook {name} 的退出码为 {exit_code}：{said}。请手工执行一遍：它由 sh 在 bench 的当前目录执行。",
+        "hook {name} 的退出码为 {exit_code}：{said}。"
+        "请手工执行一遍：它由 sh 在 bench 的当前目录执行。",
         "hook {name}: exit code {exit_code}: {said}. Run it by hand: it is run by sh in the "
         "directory of the command.",
     ),
