@@ -160,6 +160,8 @@ class _Conductor:
         targets = _scrape_targets(self._order, self._ready)
         async with Scraper(targets, self._order.scrape_interval_s, self._on_samples) as scraper:
             await scraper.scrape_once()
+            if self._order.prometheus is not None:  # it shall have seen the probe before the start
+                await asyncio.sleep(self._order.prometheus.step_s)
             self._folder.journal("phase", name="start")
             self._watch.began(self._folder.path, self._ready)
             beside = [asyncio.create_task(self._flush())]
@@ -192,7 +194,11 @@ class _Conductor:
         return Done(self._folder.path, end, bool(self._interrupts))
 
     async def _ask_prometheus(self, source: PrometheusSource, end_ns: int) -> None:
-        """Takes what Prometheus kept of the run; a run is not lost because it says nothing."""
+        """Takes what Prometheus kept of the run; a run is not lost because it says nothing.
+
+        It is asked when it has scraped once more after the end, if that takes it one step.
+        """
+        await asyncio.sleep(SETTLE_S + source.step_s)
         span = Span(self._start_ns, end_ns, self._start_unix_ns)
         try:
             samples = await read_range(source, span)

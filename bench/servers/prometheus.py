@@ -99,8 +99,11 @@ async def read_range(source: PrometheusSource, span: Span) -> list[ServerSample]
 
 
 def _stretches(source: PrometheusSource, span: Span) -> Iterator[tuple[float, float]]:
-    """The span, a step longer at both ends, in parts of as many steps as a query may have."""
-    start_s = span.unix_s(span.start_ns) - source.step_s
+    """The span, a step longer at both ends, in parts of as many steps as a query may have.
+
+    Times are sent in whole ms: rounded down, so that a step is never a little behind the start.
+    """
+    start_s = math.floor((span.unix_s(span.start_ns) - source.step_s) * 1e3) / 1e3
     steps = math.ceil((span.unix_s(span.end_ns) - start_s) / source.step_s) + 1
     for first in range(0, steps + 1, _POINTS_MAX):
         last = min(first + _POINTS_MAX - 1, steps)

@@ -9,10 +9,11 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 from urllib.request import urlopen
 
 import pytest
@@ -23,6 +24,7 @@ from bench.sim.process import running_sim
 
 PROMETHEUS = shutil.which("prometheus")
 DASHBOARD = Path(__file__).parents[2] / "docs" / "grafana" / "bench.json"
+WAIT_S = 30.0
 READY = "Server is ready to receive web requests"
 
 pytestmark = pytest.mark.skipif(
@@ -58,16 +60,15 @@ def free_port() -> int:
         return port
 
 
-@pytest.fixture(scope="module")
-def scraped(checkout_bench: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scraped]:
-    """4 s of 30 requests per second, of which some fail, scraped twice a second."""
-    folder = tmp_path_factory.mktemp("prometheus")
-    port, metrics_port = free_port(), free_port()
+@contextmanager
+def prometheus(folder: Path, scraped_port: int) -> Iterator[str]:
+    """A Prometheus that scrapes this port twice a second, and its URL."""
+    port = free_port()
     (folder / "prometheus.yml").write_text(
         "global: {scrape_interval: 500ms}\n"
         "scrape_configs:\n"
         "  - job_name: bench\n"
-        f"    static_configs: [{{targets: ['127.0.0.1:{metrics_port}']}}]\n"
+        f"    static_configs: [{{targets: ['127.0.0.1:{scraped_port}']}}]\n"
     )
     command = [
         str(PROMETHEUS),
@@ -75,27 +76,47 @@ def scraped(checkout_bench: Any, tmp_path_factory: pytest.TempPathFactory) -> It
         f"--storage.tsdb.path={folder / 'tsdb'}",
         f"--web.listen-address=127.0.0.1:{port}",
     ]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        try:
+            if not any(READY in line for line in process.stderr):
+                pytest.fail(f"prometheus ended with {process.wait()} before it was ready")
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            process.terminate()
+            process.stderr.close()
+
+
+def wait_for(url: str, expression: str) -> None:
+    """Until the expression has a value: a new Prometheus looks for its targets every 5 s."""
+    deadline = time.monotonic() + WAIT_S
+    while time.monotonic() < deadline:
+        with urlopen(f"{url}/api/v1/query?{urlencode({'query': expression})}") as answer:
+            if json.load(answer)["data"]["result"]:
+                return
+        time.sleep(0.05)
+    pytest.fail(f"{expression} never had a value")
+
+
+@pytest.fixture(scope="module")
+def scraped(checkout_bench: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scraped]:
+    """4 s of 30 requests per second, of which some fail, scraped twice a second."""
+    folder = tmp_path_factory.mktemp("prometheus")
+    metrics_port = free_port()
     with (
         running_sim(SimConfig(port=0, faults=("http_503:0.1",))) as server,
-        subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as prometheus,
+        prometheus(folder, metrics_port) as url,
     ):
-        assert prometheus.stderr is not None
-        try:
-            if not any(READY in line for line in prometheus.stderr):
-                pytest.fail(f"prometheus ended with {prometheus.wait()} before it was ready")
-            begin_s = time.time()
-            done = checkout_bench(
-                "run", "-t", server.url, "--input-tokens", "64", "--output-tokens", "20",
-                "--rate", "30", "--duration", "4", "--no-report", "--json",
-                "--metrics-port", str(metrics_port),
-            )  # fmt: skip
-            assert done.code in (0, 4), done.err
-            run = checkout_bench.folder / done.json()["run"]
-            summary = json.loads((run / "summary.json").read_text())
-            yield Scraped(f"http://127.0.0.1:{port}", begin_s, time.time(), summary)
-        finally:
-            prometheus.terminate()
-            prometheus.stderr.close()
+        begin_s = time.time()
+        done = checkout_bench(
+            "run", "-t", server.url, "--input-tokens", "64", "--output-tokens", "20",
+            "--rate", "30", "--duration", "4", "--no-report", "--json",
+            "--metrics-port", str(metrics_port),
+        )  # fmt: skip
+        assert done.code in (0, 4), done.err
+        run = checkout_bench.folder / done.json()["run"]
+        summary = json.loads((run / "summary.json").read_text())
+        yield Scraped(url, begin_s, time.time(), summary)
 
 
 def test_prometheus_counts_what_the_run_counts(scraped: Scraped) -> None:
@@ -137,3 +158,25 @@ def test_the_dashboard_draws_this_run(scraped: Scraped, expression: str) -> None
     """Every expression of docs/grafana/bench.json is valid and has values for the run."""
     asked = expression.replace("$__rate_interval", "4s").replace("$instance", ".*")
     assert any(scraped.series(asked)), asked
+
+
+def test_a_run_takes_the_servers_counters_from_prometheus(
+    checkout_bench: Any, tmp_path: Path
+) -> None:
+    """Two replicas' series, read by range query, count this run's requests and tokens exactly."""
+    with running_sim(SimConfig(port=0, replicas=2)) as server:
+        scraped_port = urlsplit(server.url).port
+        assert scraped_port is not None
+        with prometheus(tmp_path, scraped_port) as url:
+            wait_for(url, "vllm:generation_tokens_total")
+            done = checkout_bench(
+                "run", "-t", server.url, "--input-tokens", "64", "--output-tokens", "20",
+                "--rate", "30", "--duration", "2", "--no-report", "--json",
+                "--prometheus", url, "--prometheus-match", 'job="bench"',
+            )  # fmt: skip
+    assert done.code in (0, 4), done.err
+    run = checkout_bench.folder / done.json()["run"]
+    summary = json.loads((run / "summary.json").read_text())
+    counts = {row["name"]: row for row in summary["reconciliation"]["counts"]}
+    assert all(row["equal"] for row in counts.values()), counts
+    assert len(summary["cache"]["replicas"]) == 2

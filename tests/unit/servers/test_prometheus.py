@@ -46,6 +46,14 @@ def test_the_whole_run_is_covered() -> None:
     assert (low_s, high_s) == (1_699_999_999.0, 1_700_000_004.0)
 
 
+def test_a_step_is_never_a_little_behind_the_start() -> None:
+    """Whatever the fraction of a ms: a step just behind the start would miss its first reading."""
+    span = Span(0, 3_000_000_000, 1_700_000_000_000_000_000 + 777_777)
+    ((low_s, _),) = _stretches(PrometheusSource("http://p"), span)
+    steps_ns = [span.at_ns(float(f"{low_s:.3f}") + k) for k in range(3)]
+    assert steps_ns[1] <= 0 < steps_ns[1] + 2_000_000
+
+
 def test_a_long_run_is_asked_for_in_parts() -> None:
     """No query has more points than Prometheus allows, and none is left out or asked twice."""
     day = Span(0, 86_400_000_000_000, 0)
