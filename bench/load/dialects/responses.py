@@ -19,6 +19,9 @@ _CONTENT_DELTAS = (
     "response.reasoning_text.delta",
     "response.reasoning_summary_text.delta",
     "response.function_call_arguments.delta",
+    "response.mcp_call_arguments.delta",
+    "response.custom_tool_call_input.delta",
+    "response.code_interpreter_call_code.delta",
     "response.refusal.delta",
 )
 _ENDS = {

@@ -66,8 +66,12 @@ def test_deltas_are_token_events() -> None:
 
 
 @pytest.mark.parametrize(
-    "kind", ["reasoning_text", "reasoning_summary_text", "function_call_arguments", "refusal"]
-)
+    "kind",
+    [
+        "reasoning_text", "reasoning_summary_text", "function_call_arguments", "refusal",
+        "mcp_call_arguments", "custom_tool_call_input", "code_interpreter_call_code",
+    ],
+)  # fmt: skip
 def test_other_content_is_content_too(kind: str) -> None:
     """The first token may be of reasoning, of a call's arguments or of a refusal."""
     got = received([START, delta("x", kind), delta("a"), END])
