@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
 from bench.judge.compare_documents import SYMBOLS
 from bench.judge.metrics import METRICS
 from bench.report import axes, figures
-from bench.report.blocks import Block, Cell, Column, Figure, Note, Section, Table, absent
+from bench.report.blocks import Block, Cell, Column, Figure, Note, Section, Table
 from bench.report.changes import TONES, change_of, metric_name, own, quantity, result_cell
 from bench.report.compare_page import because, cards, change_section
-from bench.report.numbers import DASH, count, span
+from bench.report.history_nights import Night, night_date, nights_section
+from bench.report.numbers import count, span
 from bench.report.page import assemble, write_page
 from bench.report.sections.band import Band
 from bench.report.thin import Floats
@@ -67,43 +68,20 @@ class Series(Protocol):
     def changes(self) -> Sequence[LevelChange]: ...
 
 
-class Round(Protocol):
-    @property
-    def valid(self) -> bool: ...
-
-
-class Night(Protocol):
-    """`bench.nightly.nights.Night`."""
-
-    @property
-    def id(self) -> str: ...
-    @property
-    def label(self) -> str: ...
-    @property
-    def server(self) -> str: ...
-    @property
-    def rounds(self) -> Sequence[Round]: ...
-    @property
-    def change(self) -> Mapping[str, Any]: ...
-    @property
-    def verdict(self) -> str: ...
-    @property
-    def accepted(self) -> bool: ...
-    @property
-    def new_level(self) -> bool: ...
-
-
 def write_history_page(
     name: str, nights: Sequence[Night], series: Sequence[Series], path: Path, *, language: str
 ) -> Path:
-    """Write the page of a series of nights, the oldest first and at least one, to `path`."""
+    """Write the page of a series of nights, the oldest first and at least one, to `path`.
+
+    Reports of rounds that lie in `runs/` beside it are linked, relative to it.
+    """
     words, last = Words(language), nights[-1]
     sections = [
         _trends(words, series),
         change_section(words, last.change),
         _levels(words, series),
         _floors(words, last),
-        _nights(words, nights),
+        nights_section(words, nights, path.parent),
     ]
     return write_page(assemble(words, _band(words, name, nights), sections), path)
 
@@ -136,14 +114,6 @@ def _because(words: Words, last: Night) -> str:
     if valid < _FEWEST_ROUNDS:
         return words("history.few_rounds", n=count(valid), all=count(len(last.rounds)))
     return because(words, last.change)
-
-
-def night_date(night_id: str) -> str:
-    """`2026-01-02 02:00` of `20260102T020000Z`; anything else as it is."""
-    if len(night_id) != len("20260102T020000Z") or not night_id.endswith("Z"):
-        return night_id
-    day, clock = night_id[:-1].split("T")
-    return f"{day[:4]}-{day[4:6]}-{day[6:]} {clock[:2]}:{clock[2:4]}"
 
 
 def _trends(words: Words, series: Sequence[Series]) -> Section:
@@ -315,30 +285,3 @@ def _floors(words: Words, last: Night) -> Section:
         )
     table = Table(words("history.floors"), columns, rows)
     return Section("floors", words("history.floors"), words("history.floors_lead"), (table,))
-
-
-def _nights(words: Words, nights: Sequence[Night]) -> Section:
-    columns = [
-        Column(words("history.night")),
-        Column(words("history.label")),
-        Column(words("limits.result")),
-        Column(words("history.accepted")),
-        Column(words("history.rounds_valid"), "number"),
-        Column(words("band.server")),
-    ]
-    rows = []
-    for night in reversed(nights):
-        valid = sum(each.valid for each in night.rounds)
-        accepted = "history.new_level" if night.new_level else "page.yes"
-        rows.append(
-            (
-                Cell(night_date(night.id)),
-                Cell(night.label or DASH),
-                result_cell(words, night.verdict),
-                Cell(words(accepted if night.accepted else "page.no")),
-                Cell(f"{valid} / {len(night.rounds)}"),
-                Cell(night.server) if night.server else absent(words("absent.not_told")),
-            )
-        )
-    table = Table(words("history.nights"), columns, rows)
-    return Section("nights", words("history.nights"), words("history.nights_lead"), (table,))
