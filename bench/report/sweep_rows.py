@@ -33,6 +33,7 @@ _SHOWN = (
     ("error_rate", "value", "fraction"),
 )
 """Metric, statistic and unit of each column of the table of steps."""
+_UNITS_IN_HEAD = ("1/s", "tokens/s")
 
 
 def load_of(words: Words, found: Found, load: float | None) -> str:
@@ -62,8 +63,11 @@ def columns(words: Words, found: Found) -> list[Column]:
         Column(words("sweep.verdict")),
         Column(words("sweep.attained", share=share), "", words("sweep.attained_note")),
     ]
-    for metric, statistic, _ in _SHOWN:
-        heads.append(Column(_head(words, metric, statistic), "number"))
+    for metric, statistic, unit in _SHOWN:
+        head = _head(words, metric, statistic)
+        if unit in _UNITS_IN_HEAD:
+            head += f" ({words(f'unit.{unit}')})"
+        heads.append(Column(head, "number"))
     if found["loop"] == "open":
         heads.append(Column(words("sweep.sustained"), "number", words("sweep.sustained_note")))
     return heads
@@ -72,7 +76,7 @@ def columns(words: Words, found: Found) -> list[Column]:
 def _head(words: Words, metric: str, statistic: str) -> str:
     known = f"short.{metric}"
     short = words(known if words.known(known) else f"sweep.short_{metric}")
-    return short if statistic == "value" else f"{statistic.upper()}{SPACE}{short}"
+    return short if statistic == "value" else f"{statistic.upper()} {short}"
 
 
 def cells(words: Words, found: Found, step: Found, href: str = "") -> list[Cell]:
@@ -91,6 +95,8 @@ def cells(words: Words, found: Found, step: Found, href: str = "") -> list[Cell]
         elif entry[statistic] is None:
             reason = own(words, entry.get("absent")) or words("absent.no_value")
             row.append(absent(reason))
+        elif unit in _UNITS_IN_HEAD:
+            row.append(Cell(significant(entry[statistic])))
         else:
             row.append(Cell(quantity(words, entry[statistic], unit)))
     if found["loop"] == "open":

@@ -17,6 +17,7 @@ from bench.judge.compare_documents import as_json
 from bench.judge.judgement import judge
 from bench.judge.metric import Text
 from bench.judge.profile import Good, GoodLimit, Limit, Profile, Words
+from bench.judge.sweep import step_of
 from bench.judge.verdict import Result
 from bench.nightly.config import Nightly, NightlyTarget
 from bench.nightly.nights import Night
@@ -28,9 +29,13 @@ from bench.report.acceptance_page import write_acceptance
 from bench.report.compare_page import write_compare_page
 from bench.report.history_page import write_history_page
 from bench.report.page import write_report
+from bench.report.sweep_page import write_sweep_page
+from bench.sweep.documents import as_json as sweep_json
+from bench.sweep.order import SweepOrder
+from bench.workload.resolve import recipe_of_lengths
 
 DESKTOP, PHONE = (1280, 800), (390, 844)
-KINDS = ("run", "compare", "history", "acceptance")
+KINDS = ("run", "compare", "history", "acceptance", "sweep")
 HOSTILE = "</script><script>window.hacked=1</script><img src=http://127.0.0.1:9/x.png>"
 
 PROFILE = Profile(
@@ -50,6 +55,21 @@ def judged(folder: Path, name: str, **fields: Any) -> JudgedRun:
     spec = SyntheticRun(requests=600, tokens_per_request=20, **fields)
     run = open_run(write_synthetic_run(folder / name, spec))
     return JudgedRun(name, run.manifest, judge(run, PROFILE))
+
+
+def swept(folder: Path) -> dict[str, Any]:
+    """sweep.json of four rates, of which the server keeps up with three and serves two well."""
+    rates = {5.0: (0.03, 0.2), 10.0: (0.04, 0.2), 20.0: (0.2, 0.2), 40.0: (2.0, 0.2)}
+    runs = {
+        rate: judged(folder, f"rate-{rate:g}", rate_rps=rate, ttft_s=ttft_s)
+        for rate, ttft_s in rates.items()
+    }
+    order = SweepOrder(recipe_of_lengths(16, 8), PROFILE, rates_rps=tuple(rates))
+    steps = [step_of(rate, run.name, run.judgement) for rate, run in runs.items()]
+    manifest = runs[5.0].manifest
+    manifest["target"]["model"] = HOSTILE
+    (folder / runs[5.0].name / "report.html").touch()
+    return sweep_json(order, steps, True, manifest)
 
 
 def nights_of(folder: Path) -> list[Night]:
@@ -104,7 +124,8 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], Pat
     judgement = judge(run, PROFILE)
     sides = [judged(folder, "base")], [judged(folder, "new", seed=2, itl_s=(0.03, 0.2))]
     found = as_json(compare(*sides, PROFILE))
-    nights, checklist = nights_of(folder), acceptance()
+    nights, checklist, sweep = nights_of(folder / "runs"), acceptance(), swept(folder)
+    (folder / "runs" / nights[-1].rounds[0].run / "report.html").touch()
     written: dict[tuple[str, str], Path] = {}
     for language in ("zh", "en"):
         at = {kind: folder / f"{kind}-{language}.html" for kind in KINDS}
@@ -112,6 +133,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], Pat
         write_compare_page(found, at["compare"], language=language)
         write_history_page("n", nights, series_of(nights), at["history"], language=language)
         write_acceptance(checklist, at["acceptance"], language=language)
+        write_sweep_page(sweep, at["sweep"], language=language)
         written |= {(kind, language): path for kind, path in at.items()}
     return written
 
@@ -134,7 +156,7 @@ def test_it_opens_without_a_complaint_or_a_request(
         .map(plot => plot.dataset.figure)"""
     assert page(empty) == []
     figures = page("return document.querySelectorAll('[data-figure]').length")
-    assert figures >= {"run": 13, "compare": 1, "history": 6, "acceptance": 0}[kind]
+    assert figures >= {"run": 13, "compare": 1, "history": 6, "acceptance": 0, "sweep": 5}[kind]
     wide = """return [...document.querySelectorAll(".scroll")]
         .filter(box => box.scrollWidth > box.clientWidth && !box.closest("details:not([open])"))
         .map(box => box.ariaLabel)"""
@@ -144,7 +166,7 @@ def test_it_opens_without_a_complaint_or_a_request(
 
 
 # One of each, because a page that is open is only drawn again, and another has to be read.
-LANGUAGE = {"run": "en", "compare": "zh", "history": "en", "acceptance": "zh"}
+LANGUAGE = {"run": "en", "compare": "zh", "history": "en", "acceptance": "zh", "sweep": "en"}
 LOOKS = [(kind, size, scheme) for kind in KINDS for size in (DESKTOP, PHONE)
          for scheme in ("light", "dark")]  # fmt: skip
 
@@ -220,6 +242,20 @@ return Object.fromEntries(["h1", ".because", ".card .name", ".card .limit", ".ca
   .map((selector) => [selector, contrast(selector)]));
 """
 """WCAG 2.1 contrast of text against what lies behind it, by selector."""
+
+
+@pytest.mark.parametrize("kind", ["history", "sweep"])
+def test_reports_that_are_there_are_linked(
+    kind: str, opened: Callable[..., Any], pages: dict[tuple[str, str], Path]
+) -> None:
+    """One run of many has a report beside the page: its link leads to it, and no other is one."""
+    page = opened(pages[kind, LANGUAGE[kind]])
+    links = page("return [...document.querySelectorAll('tbody a')].map(link => link.href)")
+    found = pages[kind, "en"].parent.glob(
+        {"history": "runs/*/", "sweep": "rate-*/"}[kind] + "report.html"
+    )
+    assert [link for link in links if link.endswith("report.html")] == [p.as_uri() for p in found]
+    assert len(links) >= 1
 
 
 def test_figures_follow_the_colour_scheme(
