@@ -42,7 +42,15 @@ class Engine:
         self.blocks = KvBlocks(config.kv_blocks, config.prefix_caching)
         self.waiting: deque[EngineRequest] = deque()
         self.running: list[EngineRequest] = []
+        self.slowdown = 1.0
         self._random = random.Random(config.seed)
+
+    def restart(self) -> None:
+        """Drop every request, the cache and the statistics, as a new process would."""
+        self.waiting.clear()
+        self.running.clear()
+        self.stats = self.stats.anew()
+        self.blocks = KvBlocks(self.config.kv_blocks, self.config.prefix_caching)
 
     @property
     def busy(self) -> bool:
@@ -63,11 +71,11 @@ class Engine:
         """Drop a request that has not finished, wherever it is."""
         if request.finish_reason is not None:
             return
-        if request in self.running:
-            self.running.remove(request)
-        else:
-            self.waiting.remove(request)
-        self._finish(request, "abort")
+        for queue in (self.running, self.waiting):
+            if request in queue:
+                queue.remove(request)
+                self._finish(request, "abort")
+                return
 
     def step(self, now_ns: int) -> Step | None:
         """Do one step that starts at `now_ns`; None when there is nothing to do.
@@ -208,7 +216,7 @@ class Engine:
         )
         if config.noise_fraction:
             seconds *= max(0.1, 1 + self._random.gauss(0, config.noise_fraction))
-        return round(seconds * 1e9)
+        return round(seconds * self.slowdown * 1e9)
 
     def _emit(self, emitted: list[EngineRequest], start_ns: int, end_ns: int) -> None:
         """Give each of `emitted` its token, and finish those that have all of theirs."""

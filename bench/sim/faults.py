@@ -32,9 +32,19 @@ class Kind:
 
 
 _AFTER = {"after": "after"}
+OF_THE_SERVER = ("refuse", "restart", "slow_steps")
+"""Kinds that happen to the whole server in a window, not to a request."""
 
 KINDS: dict[str, Kind] = {
     "refuse": Kind("Stop listening and cut every connection; needs a window `at=Xs-Ys`."),
+    "restart": Kind(
+        "The same, and come back with an empty cache and every counter at 0; needs a window."
+    ),
+    "slow_steps": Kind(
+        "Steps take `factor` (5) times as long; needs a window.",
+        {"factor": 5},
+        {"factor": "factor"},
+    ),
     "reset_before_headers": Kind(
         "Reset the connection instead of answering.", {"refusing": "reset_before_headers"}
     ),
@@ -171,10 +181,8 @@ class FaultPlan:
 
     def __init__(self, texts: Iterable[str], seed: int) -> None:
         faults = [parse_fault(text) for text in texts]
-        self._faults = [fault for fault in faults if fault.kind != "refuse"]
-        self.outages_s = sorted(
-            fault.window_s for fault in faults if fault.kind == "refuse" and fault.window_s
-        )
+        self._faults = [fault for fault in faults if fault.kind not in OF_THE_SERVER]
+        self.of_the_server = [fault for fault in faults if fault.kind in OF_THE_SERVER]
         self._draw = random.Random(seed)
         self._ordinal = 0
 
@@ -204,7 +212,7 @@ def parse_header(text: str) -> list[Fault]:
     for fault in faults:
         if fault.selective:
             raise UsageError(
-                f"fault {fault.kind} in the header {HEADER} can't have a selector or be refuse",
+                f"fault {fault.kind} in the header {HEADER} can't have a selector",
                 "give it to the server with --fault",
             )
     return faults
@@ -224,9 +232,9 @@ def parse_fault(text: str) -> Fault:
             selector = _selector(text, key, value if equals else None)
         else:
             raise UsageError(f"fault {text!r}: {part!r} is a second selector", "keep one of them")
-    if name == "refuse" and "window_s" not in selector:
+    if name in OF_THE_SERVER and "window_s" not in selector:
         raise UsageError(
-            f"fault {text!r}: refuse needs a window", "write for example refuse:at=2s-5s"
+            f"fault {text!r}: {name} needs a window", f"write for example {name}:at=2s-5s"
         )
     return Fault(name, shape, **selector)
 
@@ -271,7 +279,7 @@ def _parameter(text: str, name: str, value: str) -> float | int:
     number = _number(text, value)
     if name.endswith("_s"):
         return number
-    if number != int(number) or (name == "tokens_per_event" and number < 1):
+    if number != int(number) or (name in ("tokens_per_event", "factor") and number < 1):
         raise UsageError(f"fault {text!r}: {value} is not a whole number of at least 1")
     return int(number)
 

@@ -23,7 +23,7 @@ from bench.sim.config import Certificates, SimConfig
 from bench.sim.driver import Driver
 from bench.sim.engine import Engine
 from bench.sim.families import FAMILIES
-from bench.sim.faults import FaultPlan
+from bench.sim.faults import Fault, FaultPlan
 from bench.sim.intake import read_json
 from bench.sim.metrics import CONTENT_TYPE, MetricsPage
 from bench.sim.stats import EngineStats
@@ -112,8 +112,11 @@ class SimServer:
                 await runner.cleanup()
             raise
         self.tasks = [asyncio.create_task(driver.run()) for driver in self._drivers]
-        if self._faults.outages_s:
-            self.tasks.append(asyncio.create_task(self._outages()))
+        started_s = asyncio.get_running_loop().time()
+        self.tasks += [
+            asyncio.create_task(self._in_window(fault, started_s))
+            for fault in self._faults.of_the_server
+        ]
         return self
 
     async def __aexit__(
@@ -146,18 +149,36 @@ class SimServer:
         self._sites[role] = site
         self.ports[role] = runner.addresses[0][1]
 
-    async def _outages(self) -> None:
-        """Stop listening and cut every connection in each window of the `refuse` faults."""
+    async def _in_window(self, fault: Fault, started_s: float) -> None:
+        """Let a fault happen to the whole server in its window, then wait for ever."""
+        assert fault.window_s is not None
         clock = asyncio.get_running_loop().time
-        started_s = clock()
-        for start_s, end_s in self._faults.outages_s:
-            await asyncio.sleep(started_s + start_s - clock())
+        await asyncio.sleep(started_s + fault.window_s[0] - clock())
+        if fault.kind == "slow_steps":
+            self._set_pace(fault.shape["factor"])
+        else:
             for site in self._sites.values():
                 await site.stop()
             self._cut_connections()
-            await asyncio.sleep(started_s + end_s - clock())
+        await asyncio.sleep(started_s + fault.window_s[1] - clock())
+        if fault.kind == "slow_steps":
+            self._set_pace(1)
+        else:
+            if fault.kind == "restart":
+                self._forget()
             for role in self._runners:
                 await self._listen(role)
+        await asyncio.Event().wait()  # a task that ends has failed
+
+    def _set_pace(self, factor: float) -> None:
+        for engine in self.engines:
+            engine.slowdown = factor
+
+    def _forget(self) -> None:
+        """What a new process would not know; its requests were cut off before."""
+        for engine in self.engines:
+            engine.restart()
+        self._page.restart()
 
     def _cut_connections(self) -> None:
         for runner in self._runners.values():

@@ -92,6 +92,10 @@ class MetricsPage:
         if table.process:
             ProcessCollector(registry=self._process)
 
+    def restart(self) -> None:
+        """Counters and histograms are made anew."""
+        self._created_s = time.time()
+
     def render(self) -> bytes:
         text = "".join(f"{line}\n" for line in self._lines()).encode()
         return text + generate_latest(self._process) if self._table.process else text

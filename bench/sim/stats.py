@@ -81,6 +81,10 @@ class EngineStats:
         bounds = bounds or {}
         return cls({name: Histogram(bounds.get(name, ())) for name in HISTOGRAMS})
 
+    def anew(self) -> EngineStats:
+        """Stats of the same bounds that have counted nothing."""
+        return EngineStats.with_bounds({n: h.bounds for n, h in self.histograms.items()})
+
     def count_finished(self, request: EngineRequest) -> None:
         """Observe a request's durations and sizes.  One that never started has only its end."""
         self.finished[str(request.finish_reason)] += 1

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from bench.model import Exchange, Outcome, Timeouts, TokenMethod
-from bench.sim.faults import KINDS
+from bench.sim.faults import KINDS, OF_THE_SERVER
 from bench.sim.process import SimProcess
 
 Replayed = Callable[..., Any]
@@ -188,4 +188,4 @@ def test_the_document_has_each_fault_and_what_becomes_of_it() -> None:
     told = dict(re.findall(r"^\| `([^`]+)` \| `([^`]+)` \|$", section, re.MULTILINE))
     oddities = {fault: "ok" for fault, _, _ in ODDITIES if fault}
     assert told == {**dict(FAILURES), **oddities, "silent_close": "ok"}
-    assert set(KINDS) - {fault.partition(":")[0] for fault in told} == {"refuse"}
+    assert set(KINDS) - {fault.partition(":")[0] for fault in told} == set(OF_THE_SERVER)

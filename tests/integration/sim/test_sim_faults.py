@@ -14,6 +14,8 @@ from bench.sim.http import SimServer
 
 Served = Callable[..., Any]
 
+BORN = "vllm:generation_tokens_created{"
+
 
 def answered(
     served: Served, fault: str, config: dict[str, Any] | None = None, **fields: Any
@@ -314,20 +316,58 @@ def test_faults_can_be_for_the_server_or_a_request(served: Served) -> None:
     served(scenario, faults=("http_503:every=2",))
 
 
+async def outlast_an_outage(client: Any) -> None:
+    """Until connections were refused, and then taken again."""
+
+    async def state() -> str:
+        try:
+            return "up" if (await client.get("/health")).status else "cut"
+        except ConnectionRefusedError:
+            return "refused"
+        except ConnectionResetError:
+            return "cut"
+
+    for awaited in ("refused", "up"):
+        while await state() != awaited:
+            await asyncio.sleep(0)
+
+
 def test_an_outage(served: Served) -> None:
-    """In the window connections are refused, and after it they work again."""
+    """In the window connections are refused; after it they work again, and nothing is lost."""
 
     async def scenario(server: SimServer, client: Any) -> None:
-        async def state() -> str:
-            try:
-                return "up" if (await client.get("/health")).status else "cut"
-            except ConnectionRefusedError:
-                return "refused"
-            except ConnectionResetError:
-                return "cut"
-
-        for awaited in ("refused", "up"):
-            while await state() != awaited:
-                await asyncio.sleep(0)
+        server.engines[0].stats.generation_tokens = 7
+        await outlast_an_outage(client)
+        assert server.engines[0].stats.generation_tokens == 7
+        assert not any(task.done() for task in server.tasks)
 
     served(scenario, faults=("refuse:at=0.05s-0.25s",))
+
+
+def test_a_restart(served: Served) -> None:
+    """After the window counters are at 0 and made anew, the cache is empty, and it serves."""
+
+    async def scenario(server: SimServer, client: Any) -> None:
+        metrics = (await client.get("/metrics")).body.decode()
+        (born,) = [line for line in metrics.splitlines() if line.startswith(BORN)]
+        server.engines[0].stats.generation_tokens = 7
+        server.engines[0].blocks.allocate([], 3)
+        await outlast_an_outage(client)
+        assert server.engines[0].stats.generation_tokens == 0
+        assert server.engines[0].blocks.used == 0
+        assert born not in (await client.get("/metrics")).body.decode()
+        assert (await client.chat()).usage["completion_tokens"] == 6
+        assert server.engines[0].stats.generation_tokens == 6
+
+    served(scenario, faults=("restart:at=0.05s-0.25s",))
+
+
+def test_slow_steps(served: Served) -> None:
+    """In the window the engines are slower by the factor, and after it they are not."""
+
+    async def scenario(server: SimServer, client: Any) -> None:
+        for awaited in (3, 1):
+            while server.engines[0].slowdown != awaited:
+                await asyncio.sleep(0)
+
+    served(scenario, faults=("slow_steps:at=0.01s-0.05s:factor=3",))

@@ -39,6 +39,31 @@ def test_one_request_takes_the_costs_given() -> None:
     assert [(step.prefill_tokens, step.decode_seqs) for step in steps] == [(5, 0), (0, 1), (0, 1)]
 
 
+def test_a_slowed_engine_takes_as_many_times_as_long() -> None:
+    """Every part of a step's cost is multiplied."""
+    subject = engine()
+    subject.slowdown = 3
+    steps = run(subject, request("a", 5, 2))
+    assert [step.end_ns - step.start_ns for step in steps] == [45 * MS, 36 * MS]
+
+
+def test_a_restart_forgets_everything() -> None:
+    """Requests, cache and counts are gone; aborting a request of before is harmless."""
+    subject = engine()
+    run(subject, request("old", 8, 2))
+    running = request("a", 8, 9)
+    subject.submit(running, 0)
+    subject.step(0)
+    subject.restart()
+    subject.abort(running)
+    assert not subject.busy
+    assert subject.blocks.used == 0
+    assert subject.stats.generation_tokens == 0
+    again = request("b", 8, 1)
+    run(subject, again)
+    assert again.cached_tokens == 0
+
+
 def test_an_idle_engine_does_nothing() -> None:
     """Without requests there is no step."""
     assert engine().step(0) is None

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bench.errors import UsageError
-from bench.sim.faults import KINDS, FaultPlan, apply, parse_fault, parse_header
+from bench.sim.faults import KINDS, OF_THE_SERVER, FaultPlan, apply, parse_fault, parse_header
 from bench.sim.shape import SOUND, StreamShape
 
 
@@ -23,7 +23,7 @@ def shapes(text: str, count: int, seed: int = 0) -> list[StreamShape]:
     return [plan.shape(elapsed_s=number / 10, header=None) for number in range(count)]
 
 
-@pytest.mark.parametrize("name", [name for name in KINDS if name != "refuse"])
+@pytest.mark.parametrize("name", [name for name in KINDS if name not in OF_THE_SERVER])
 def test_every_kind_changes_the_shape(name: str) -> None:
     """Each kind makes a shape that is not the sound one, and is named in it."""
     shape = apply([parse_fault(name)])
@@ -31,11 +31,14 @@ def test_every_kind_changes_the_shape(name: str) -> None:
     assert shape.fault == name
 
 
-@pytest.mark.parametrize("name", sorted({p for kind in KINDS.values() for p in kind.params}))
+@pytest.mark.parametrize(
+    "name",
+    sorted({p for name, kind in KINDS.items() if name not in OF_THE_SERVER for p in kind.params}),
+)
 def test_parameters_reach_the_shape(name: str) -> None:
     """A parameter sets the field that its kind names for it."""
     for kind, row in KINDS.items():
-        if name in row.params:
+        if name in row.params and kind not in OF_THE_SERVER:
             shape = apply([parse_fault(f"{kind}:{name}=3")])
             assert getattr(shape, row.params[name]) == 3
 
@@ -87,10 +90,12 @@ def test_header_adds_to_the_servers_faults() -> None:
     assert (shape.ending, shape.after, shape.stall_s) == ("stall", 5, 0.1)
 
 
-def test_outages_are_kept_apart() -> None:
-    """`refuse` is a window in which the server does not listen, not a shape."""
-    plan = FaultPlan(["refuse:at=5s-7s", "refuse:at=1s-2s"], 0)
-    assert plan.outages_s == [(1.0, 2.0), (5.0, 7.0)]
+def test_what_happens_to_the_server_is_kept_apart() -> None:
+    """An outage, a restart and slow steps are windows of the whole server, not shapes."""
+    plan = FaultPlan(["refuse:at=5s-7s", "restart:at=1s-2s", "slow_steps:at=3s-4s:factor=9"], 0)
+    found = [(fault.kind, fault.window_s) for fault in plan.of_the_server]
+    assert found == [("refuse", (5, 7)), ("restart", (1, 2)), ("slow_steps", (3, 4))]
+    assert plan.of_the_server[2].shape == {"factor": 9}
     assert plan.shape(6.0, None) is SOUND
 
 
@@ -111,6 +116,9 @@ def test_outages_are_kept_apart() -> None:
         ("stall:seconds=nan", "not a number of 0 or more"),
         ("refuse", "needs a window"),
         ("refuse:0.5", "needs a window"),
+        ("restart", "needs a window"),
+        ("slow_steps:every=2", "needs a window"),
+        ("slow_steps:at=1s-2s:factor=0", "at least 1"),
     ],
 )
 def test_wrong_texts(text: str, told: str) -> None:
