@@ -293,7 +293,16 @@ def _remarks(frame: pd.DataFrame, server: ServerView, counts: list[dict[str, Any
                 "histograms too.",
             )
         )
-    if any(row["missing"] for row in counts):
+    restarted = server.restarts()
+    if restarted:
+        found.append(
+            Text(
+                f"服务端计数器重新开始了 {restarted} 次：重启前最后一次采样之后的计数已丢失。",
+                f"The server's counters started anew {restarted}×: what they counted between "
+                "the last scrape and that is lost.",
+            )
+        )
+    elif any(row["missing"] for row in counts):
         found.append(
             Text(
                 "服务端计数少于本次运行：是否抓取了全部副本？",

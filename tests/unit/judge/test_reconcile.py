@@ -254,3 +254,12 @@ def test_a_gateway_that_only_adds_times_up_gives_a_mean(reconciled: Make) -> Non
     assert ttft["server"]["mean_s"] == pytest.approx(0.09)
     assert (ttft["server"]["n"], ttft["server"]["p50_s"]) == (4, None)
     assert ttft["difference_s"] == pytest.approx(0.01)
+
+
+def test_a_restart_explains_missing_counts(reconciled: Make) -> None:
+    """A counter that fell has lost some: that is said, and not that a replica is missing."""
+    name = "vllm:generation_tokens_total"
+    scrapes = [(at_s, name, value) for at_s, value in ((-0.5, 10.0), (3.0, 14.0), (9.5, 2.0))]
+    remarks = [remark["en"] for remark in reconciled(scrapes=scrapes)["remarks"]]
+    assert any("started anew 1×" in remark for remark in remarks)
+    assert not any("replicas" in remark for remark in remarks)
