@@ -95,6 +95,8 @@ def metrics_gaps(metrics: MetricsFacts, family: Family) -> list[Gap]:
     gaps = []
     if not tells_cache(series):
         effect = "the server's view of the cache hit rate stays unknown"
+        if "cache_hit_rate_since_start_fraction" in series:
+            effect = "the server's view of the cache hit rate is approximate"
         gaps.append(Gap("cache_hit_tokens", effect, remedies.get("cache_hit_tokens", "")))
     if metrics.prefix_caching is False:
         effect = "prefix caching is off: a hit rate is not applicable"

@@ -6,6 +6,7 @@ import asyncio
 import json
 from typing import Any
 
+import pytest
 from aiohttp import web
 from click.testing import CliRunner
 
@@ -287,6 +288,39 @@ def test_sglang_tells_its_parallelism_on_its_version_page(probed: Any) -> None:
     )
     assert (result.server.family, result.server.version) == ("sglang", "0.5.23")
     assert result.server.parallel == {"tp": 8, "dp": 2}
+
+
+@pytest.mark.parametrize(
+    ("name", "path", "text", "prompt_tokens"),
+    [
+        (
+            "higress",
+            "/stats/prometheus",
+            b'route_upstream_model_consumer_metric_input_token{ai_model="m"} 24\n',
+            "route_upstream_model_consumer_metric_input_token",
+        ),
+        (
+            "envoy-ai-gateway",
+            "/metrics",
+            b'gen_ai_client_token_usage_token_sum{gen_ai_token_type="input"} 24\n',
+            "gen_ai_client_token_usage_token_sum",
+        ),
+    ],
+)
+def test_a_gateway_is_known_by_its_metrics(
+    serving: Any, name: str, path: str, text: bytes, prompt_tokens: str
+) -> None:
+    """It passes on the engine's `owned_by`; its own metrics stand on a port of their own."""
+    answers = {"/v1/models": models("vllm", "m"), "/v1/chat/completions": streamed()}
+
+    async def run() -> Any:
+        metrics = {path: (200, "text/plain", text)}
+        async with serving(answers) as gateway, serving(metrics) as beside:
+            return await probe(Target(gateway.url, ""), metrics_url=beside.url + path)
+
+    result = asyncio.run(run())
+    assert (result.server.family, result.server.known_by) == (name, "metric names")
+    assert result.metrics.series["prompt_tokens"].name == prompt_tokens
 
 
 def test_a_routers_copies_are_left_out_where_the_engine_is_scraped(probed: Any) -> None:
