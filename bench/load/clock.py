@@ -29,6 +29,7 @@ class Timer:
     """A Linux timerfd: becomes readable at an absolute instant (timerfd_create(2)).
 
     epoll's own timeout counts whole milliseconds, which is as long as the lag that is allowed.
+    `armed_ns` is that instant, None once it has come.
     """
 
     def __init__(self) -> None:
@@ -37,19 +38,19 @@ class Timer:
         if self.fd < 0:
             raise OSError(ctypes.get_errno(), "timerfd_create failed")
         self._spec = _Itimerspec()
-        self._armed_ns: int | None = None
+        self.armed_ns: int | None = None
 
     def arm(self, at_ns: int) -> None:
         """Fires at `at_ns` of the monotonic clock, at once when that has passed."""
-        if at_ns == self._armed_ns:
+        if at_ns == self.armed_ns:
             return
-        self._armed_ns = at_ns
+        self.armed_ns = at_ns
         self._spec.value.sec, self._spec.value.nsec = divmod(max(at_ns, 1), 1_000_000_000)
         self._libc.timerfd_settime(self.fd, _TFD_TIMER_ABSTIME, ctypes.byref(self._spec), None)
 
     def clear(self) -> None:
         """Takes the expiry, so that the descriptor is no longer readable."""
-        self._armed_ns = None
+        self.armed_ns = None
         with contextlib.suppress(BlockingIOError):
             os.read(self.fd, 8)
 

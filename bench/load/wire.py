@@ -51,6 +51,8 @@ class Wire:
         self._traffic = Traffic(self._pool, self._timer, target.timeouts, replay)
         self._next_sweep_ns = 0
         self._left_ns = 0
+        self._look_ns = 0
+        self._due_ns: int | None = None
         self._over: asyncio.Future[None] | None = None
 
     # -- life ------------------------------------------------------------------------------
@@ -141,44 +143,55 @@ class Wire:
         A wait that is longer than it was to be counts as well: then the process was stopped, or
         asyncio held the thread, and no one would have read.
         """
-        replay, traffic = self._replay, self._traffic
+        replay, traffic, timer = self._replay, self._traffic, self._timer
         counters, done = replay.counters, traffic.done
         now_ns = time.monotonic_ns()
         until_ns = now_ns + TURN_NS
         awaited_ns, wait_ns = min(now_ns, self._left_ns + BEAT_NS), 0
+        more = True
         while True:
             got = traffic.read_ready(wait_ns / 1e9)
             awaited_ns = min(awaited_ns, traffic.polled_ns)
             now_ns = time.monotonic_ns()
-            due_ns = replay.next_due_ns
-            if due_ns is not None and due_ns <= now_ns:
-                replay.release(now_ns)
-            if now_ns >= self._next_sweep_ns:
-                self._sweep(now_ns)
-            more = bool(done) and got > 0
-            if not more:
-                more = self._decode_slice()
-            while len(done) > BACKLOG_FLIGHTS:
-                more = self._decode_slice()
-            now_ns = time.monotonic_ns()
+            # only an ended answer or the time gives more to do than to read
+            if more or done or now_ns >= self._look_ns or timer.armed_ns != self._due_ns:
+                more = self._tend(now_ns, got > 0)
+                now_ns = time.monotonic_ns()
             counters.stall_max_ns = max(counters.stall_max_ns, now_ns - awaited_ns)
             if now_ns >= until_ns or (wait_ns and not got and not more):
                 break
-            wait_ns = 0
-            if not more:
-                self._arm()
-                wait_ns = (until_ns - now_ns) // _MS * _MS + _MS
+            wait_ns = 0 if more else (until_ns - now_ns) // _MS * _MS + _MS
             awaited_ns = now_ns + wait_ns
-        self._arm()
         self._left_ns = now_ns
         if replay.finished and self._over is not None and not self._over.done():
             self._over.set_result(None)
         elif more:
             asyncio.get_running_loop().call_soon(self._on_ready)
 
+    def _tend(self, now_ns: int, reading: bool) -> bool:
+        """Sends what is due, looks after what has to be now and then, decodes; True when more is
+        to be decoded.  While there was something to read that waits, up to BACKLOG_FLIGHTS.
+        """
+        replay, done = self._replay, self._traffic.done
+        due_ns = replay.next_due_ns
+        if due_ns is not None and due_ns <= now_ns:
+            replay.release(now_ns)
+        if now_ns >= self._next_sweep_ns:
+            self._sweep(now_ns)
+        more = bool(done) and reading
+        if not more:
+            more = self._decode_slice()
+        while len(done) > BACKLOG_FLIGHTS:
+            more = self._decode_slice()
+        self._arm()
+        return more
+
     def _arm(self) -> None:
-        due_ns = self._replay.next_due_ns
+        """Notes when there is something to be done next, and sets the timer if that is a send."""
+        self._due_ns = due_ns = self._replay.next_due_ns
+        self._look_ns = self._next_sweep_ns
         if due_ns is not None:
+            self._look_ns = min(due_ns, self._next_sweep_ns)
             self._timer.arm(due_ns)
 
     def _sweep(self, now_ns: int) -> None:
