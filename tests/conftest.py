@@ -10,6 +10,7 @@ import pytest
 from hypothesis import settings
 
 if TYPE_CHECKING:
+    from bench.judge.checklist_result import Acceptance
     from bench.model import Exchange
 
 READ_NS = 1_000_000
@@ -66,3 +67,50 @@ def received() -> Callable[..., Exchange]:
         return conclude(flight)
 
     return receive
+
+
+@pytest.fixture(scope="session")
+def acceptance_of() -> Callable[[str], Acceptance]:
+    """`acceptance_of(hostile)`: the small checklist, its items passed, failed (saying `hostile`),
+    undecided and left out in turn.
+    """
+
+    from bench.accept.plan import plan_of
+    from bench.accept.settings import Settings
+    from bench.judge.checklist import Basis, load_checklist
+    from bench.judge.checklist_result import (
+        Acceptance,
+        Finding,
+        item_result,
+        not_chosen,
+        part_result,
+    )
+    from bench.judge.metric import Text
+    from bench.judge.verdict import Result
+
+    def make(hostile: str) -> Acceptance:
+        findings = [
+            Finding(Result.PASS, Basis.ATTESTED, "attested", Text("好", "good"), by="Li Na",
+                    at="2026-01-01", expires="2027-01-01", links=("https://wiki.example/x",)),
+            Finding(Result.FAIL, Basis.MEASURED, "limit", Text(hostile, hostile),
+                    value=float("inf"), unit="s", bound=0.5, direction="lower", n=12,
+                    links=("runs/r1",)),
+            Finding(Result.UNDECIDED, Basis.SCRAPED, "driver", Text("缺", "missing")),
+        ]  # fmt: skip
+        checklist, items = load_checklist("small"), []
+        for number, item in enumerate(checklist.items):
+            if number % 4 == 3:
+                items.append(not_chosen(item, Text("不用", "not used here")))
+            else:
+                parts = [part_result(part, [findings[number % 4]]) for part in item.how]
+                items.append(item_result(item, parts))
+        conditions = {"rehearsal": True, "scale": 0.05, "target": "http://h", "bench_version": "0"}
+        activities = [
+            {"key": key, "items": list(ids), "state": "failed",
+             "why": {"zh": "坏了", "en": "broke"}, "began_utc": None, "took_s": 1.0, "runs": []}
+            for key, ids in plan_of(checklist, Settings()).activities.items()
+        ]  # fmt: skip
+        title = Text("清单", "Checklist")
+        return Acceptance("small", title, tuple(items), conditions, activities)
+
+    return make

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bench.cli.plain import visible
-from bench.cli.target import make_target, target_options
+from bench.cli.target import make_target, target_options, url_option
 from bench.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
@@ -131,9 +131,7 @@ def show(checklist: str, as_json: bool) -> None:
 
 @command.command(short_help="Make, judge and report an acceptance.")
 @click.argument("checklist")
-@click.option(
-    "-t", "--target", "url", required=True, metavar="URL", help="Server, with or without /v1."
-)
+@url_option
 @click.option(
     "-c", "--config", type=_FILE, metavar="FILE",
     help="acceptance.yaml: items chosen, hooks, pairs, exporters (docs/checklists.md).",

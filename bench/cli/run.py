@@ -12,7 +12,7 @@ from bench.cli.complete import profile_names
 from bench.cli.order import client_options, order_of, plan_options, recipe_of, workload_options
 from bench.cli.scrapes import scrape_options
 from bench.cli.sections import Sectioned
-from bench.cli.target import target_options
+from bench.cli.target import target_options, url_option
 from bench.cli.watching import live_options, watching
 from bench.errors import ExitCode
 
@@ -35,9 +35,7 @@ _SECTIONS = {
     sections=_SECTIONS,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-@click.option(
-    "-t", "--target", "url", required=True, metavar="URL", help="Server, with or without /v1."
-)
+@url_option
 @workload_options
 @click.option(
     "-p",

@@ -59,6 +59,11 @@ _OPTIONS = (
 )
 
 
+url_option = click.option(
+    "-t", "--target", "url", required=True, metavar="URL", help="Server, with or without /v1."
+)
+
+
 def target_options(command: _Command) -> _Command:
     """Adds the options; the command takes them as keywords, for `make_target`."""
     for option in reversed(_OPTIONS):

@@ -160,7 +160,7 @@ def _check_fields(body: Mapping[str, Any]) -> None:
         raise bad_body("{'loc': 'body.stream_options'}", "body.stream_options")
     asked = [name for name in _NOT_SIMULATED if body.get(name)]
     asked += ["n"] if copies != 1 else []
-    if asked:
+    if asked:  # the status and type that vLLM answers with for what it can't do
         raise ApiError(501, "NotImplementedError", f"{', '.join(asked)}: not simulated", asked[0])
 
 

@@ -8,17 +8,12 @@ from typing import Any
 
 import pytest
 
-from bench.accept.plan import plan_of
-from bench.accept.settings import Settings
-from bench.judge.checklist import Basis, load_checklist
-from bench.judge.checklist_result import Acceptance, Finding, item_result, not_chosen, part_result
+from bench.judge.checklist_result import Acceptance
 from bench.judge.compare import JudgedRun, compare
 from bench.judge.compare_documents import as_json
 from bench.judge.judgement import judge
-from bench.judge.metric import Text
 from bench.judge.profile import Good, GoodLimit, Limit, Profile, Words
 from bench.judge.sweep import step_of
-from bench.judge.verdict import Result
 from bench.nightly.config import Nightly, NightlyTarget
 from bench.nightly.nights import Night
 from bench.nightly.rounds import night_of_runs
@@ -86,33 +81,10 @@ def nights_of(folder: Path) -> list[Night]:
     return nights
 
 
-def acceptance() -> Acceptance:
-    """The small checklist: passed, failed, undecided and left out in turn."""
-    findings = [
-        Finding(Result.PASS, Basis.ATTESTED, "attested", Text("好", "good"), by="Li Na",
-                at="2026-01-01", expires="2027-01-01", links=("https://wiki.example/x",)),
-        Finding(Result.FAIL, Basis.MEASURED, "limit", Text(HOSTILE, HOSTILE), value=0.7,
-                unit="s", bound=0.5, direction="lower", n=12, links=("runs/20260101T000000Z-x-0",)),
-        Finding(Result.UNDECIDED, Basis.SCRAPED, "devices_listed", Text("没有采集", "no scrape")),
-    ]  # fmt: skip
-    checklist, items = load_checklist("small"), []
-    for number, item in enumerate(checklist.items):
-        if number % 4 == 3:
-            items.append(not_chosen(item, Text("不用", "not used here")))
-        else:
-            parts = [part_result(part, [findings[number % 4]]) for part in item.how]
-            items.append(item_result(item, parts))
-    conditions = {"rehearsal": True, "scale": 0.05, "target": "http://h", "bench_version": "0"}
-    activities = [
-        {"key": key, "items": list(ids), "state": "done", "why": None, "took_s": 1.0,
-         "began_utc": "2026-01-01T00:00:00+00:00", "runs": ["runs/20260101T000000Z-x-0"]}
-        for key, ids in plan_of(checklist, Settings()).activities.items()
-    ]  # fmt: skip
-    return Acceptance("small", Text("清单", "Checklist"), tuple(items), conditions, activities)
-
-
 @pytest.fixture(scope="module")
-def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], Path]:
+def pages(
+    tmp_path_factory: pytest.TempPathFactory, acceptance_of: Callable[[str], Acceptance]
+) -> dict[tuple[str, str], Path]:
     """Each kind of page in both languages; the run has failures and hostile names."""
     folder = tmp_path_factory.mktemp("pages")
     spec = SyntheticRun(
@@ -124,7 +96,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], Pat
     judgement = judge(run, PROFILE)
     sides = [judged(folder, "base")], [judged(folder, "new", seed=2, itl_s=(0.03, 0.2))]
     found = as_json(compare(*sides, PROFILE))
-    nights, checklist, sweep = nights_of(folder / "runs"), acceptance(), swept(folder)
+    nights, checklist, sweep = nights_of(folder / "runs"), acceptance_of(HOSTILE), swept(folder)
     (folder / "runs" / nights[-1].rounds[0].run / "report.html").touch()
     written: dict[tuple[str, str], Path] = {}
     for language in ("zh", "en"):

@@ -3,25 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 
 from bench.accept.documents import as_json, junit, markdown
-from bench.accept.plan import plan_of
-from bench.accept.settings import Settings
 from bench.errors import ConfigError, RunFolderError
-from bench.judge.checklist import Basis, load_checklist
 from bench.judge.checklist_result import (
     Acceptance,
-    Finding,
-    item_result,
-    not_chosen,
-    part_result,
 )
-from bench.judge.metric import Text
-from bench.judge.verdict import Result
 from bench.record.plan_folder import PlanFolder, latest_path
 from bench.report.acceptance_page import write_acceptance
 
@@ -29,30 +21,9 @@ HOSTILE = "<script>alert(1)</script> | x"
 
 
 @pytest.fixture
-def acceptance() -> Acceptance:
-    """The small checklist: passed, failed, undecided, left out, over and over."""
-    checklist = load_checklist("small")
-    findings = [
-        Finding(Result.PASS, Basis.ATTESTED, "attested", Text("好", "good"), by="Li Na",
-                at="2026-01-01", expires="2027-01-01", links=("https://wiki.example/x",)),
-        Finding(Result.FAIL, Basis.MEASURED, "limit", Text(HOSTILE, HOSTILE), value=float("inf"),
-                unit="s", bound=0.5, direction="lower", n=12, links=("runs/r1",)),
-        Finding(Result.UNDECIDED, Basis.SCRAPED, "driver", Text("缺", "missing")),
-    ]  # fmt: skip
-    items = []
-    for number, item in enumerate(checklist.items):
-        if number % 4 == 3:
-            items.append(not_chosen(item, Text("不用", "not used here")))
-        else:
-            parts = [part_result(part, [findings[number % 4]]) for part in item.how]
-            items.append(item_result(item, parts))
-    conditions = {"rehearsal": True, "scale": 0.05, "target": "http://h", "bench_version": "0"}
-    activities = [
-        {"key": key, "items": list(ids), "state": "failed", "why": {"zh": "坏了", "en": "broke"},
-         "began_utc": None, "took_s": 1.0, "runs": []}
-        for key, ids in plan_of(checklist, Settings()).activities.items()
-    ]  # fmt: skip
-    return Acceptance("small", Text("清单", "Checklist"), tuple(items), conditions, activities)
+def acceptance(acceptance_of: Callable[[str], Acceptance]) -> Acceptance:
+    """With a hostile text in it."""
+    return acceptance_of(HOSTILE)
 
 
 def test_json_accounts_for_every_item(acceptance: Acceptance) -> None:
