@@ -99,7 +99,7 @@ def conclude(
     conditions = {
         "target": stored["target"]["url"],
         "model": server.get("model"),
-        "server": " ".join(filter(None, (server.get("family"), server.get("version")))),
+        "server": " ".join(filter(None, (server.get("title"), server.get("version")))),
         "profile": described.settings.profile or described.checklist.profile,
         "began_utc": stored["created_utc"],
         "judged_on": today.isoformat(),

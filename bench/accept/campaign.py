@@ -77,6 +77,7 @@ def conduct_plan(
         "state": "done",
         "observed": {
             "family": found.server.family,
+            "title": found.server.title,
             "version": found.server.version,
             "model": found.model,
         },
