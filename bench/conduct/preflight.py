@@ -61,7 +61,6 @@ async def prepare(
     family: str | None,
     metrics_url: str | None,
     workers: int,
-    spool_folder: Path | None,
     announce: Announce,
 ) -> Ready:
     """Looks at the server, measures its words, plans the run, checks that it can be made.
@@ -75,7 +74,7 @@ async def prepare(
     target = replace(target, model=found.model)
     vocabulary = await _vocabulary(recipe, target, found, announce)
     announce(f"planning {recipe.name}")
-    plan = build_plan(recipe, reading, vocabulary, spool_folder=spool_folder)
+    plan = build_plan(recipe, reading, vocabulary)
     _check_context(plan, found)
     warm = _warm_connections(plan, pace)
     check_limits(max(warm, pace.concurrency or 0), workers)

@@ -102,7 +102,6 @@ async def conduct_async(order: Order, watch: Watch) -> Done:
         family=order.family,
         metrics_url=order.metrics_url,
         workers=order.workers,
-        spool_folder=None,
         announce=watch.note,
     )
     workers = useful_workers(order.workers, ready.pace, ready.plan.requests)

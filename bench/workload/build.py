@@ -8,7 +8,6 @@ from the recipe's named seeds; the salt alone is new in every run.
 from __future__ import annotations
 
 import secrets
-from pathlib import Path
 
 import numpy as np
 
@@ -35,13 +34,7 @@ from bench.workload.spool import SpoolWriter
 from bench.workload.tokens import LengthMethod, Vocabulary
 
 
-def build_plan(
-    recipe: Recipe,
-    reading: TraceReading,
-    vocabulary: Vocabulary,
-    *,
-    spool_folder: Path | None = None,
-) -> Plan:
+def build_plan(recipe: Recipe, reading: TraceReading, vocabulary: Vocabulary) -> Plan:
     """The plan of one run of `recipe` over the rows of `reading` (bench.workload.source).
 
     Reads as many rows as the run can need: all of them where nothing else bounds it.  `salt: auto`
@@ -51,7 +44,7 @@ def build_plan(
     chat = recipe.endpoint in MESSAGE_ENDPOINTS
     if chat and vocabulary.method is LengthMethod.TOKEN_IDS:
         raise ConfigError("token-id prompts need endpoint completions")
-    spool = SpoolWriter(spool_folder)
+    spool = SpoolWriter()
     try:
         rows = collect(recipe, reading, spool)
         columns, starts_s = _arranged(recipe, rows)

@@ -37,7 +37,7 @@ def vocabulary(url: str, endpoint: str, method: str, tokenizer_file: Path) -> Vo
     ready = asyncio.run(
         prepare(
             recipe, Target(url, "", endpoint), family=None, metrics_url=None, workers=1,
-            spool_folder=None, announce=lambda text: None,
+            announce=lambda text: None,
         )
     )  # fmt: skip
     return ready.plan.prompts.vocabulary

@@ -86,7 +86,7 @@ def test_open_files_are_counted_before_the_server_is_asked(open_files: int) -> N
     async def main() -> None:
         await prepare(
             recipe, Target("http://127.0.0.1:1", "m"), family=None, metrics_url=None, workers=1,
-            spool_folder=None, announce=lambda text: None,
+            announce=lambda text: None,
         )  # fmt: skip
 
     with pytest.raises(UsageError, match="need 1064 open files"):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -240,10 +239,12 @@ def test_a_warm_up_that_takes_everything_is_refused(plan: MakePlan) -> None:
 
 @pytest.mark.parametrize("arrivals", [RECORDED, CLOSED], ids=["recorded", "closed"])
 @pytest.mark.parametrize("workers", [1, 2, 3, 7])
-def test_shards_are_a_partition(plan: MakePlan, arrivals: dict[str, Any], workers: int) -> None:
+def test_shards_are_a_partition(
+    plan: MakePlan, sent: Callable[[Plan], Plan], arrivals: dict[str, Any], workers: int
+) -> None:
     """Together the shards have each session once, each its own count, and equal content."""
     made = plan(chains(5, 3), arrivals=arrivals, requests=13)
-    shards = [pickle.loads(pickle.dumps(made.shard(i, workers))) for i in range(workers)]
+    shards = [sent(made.shard(i, workers)) for i in range(workers)]
     found = [session for shard in shards for session in shard.sessions()]
     assert sorted(found, key=lambda session: session.id) == list(made.sessions())
     for i, shard in enumerate(shards):
