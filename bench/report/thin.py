@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Reals = NDArray[np.float64] | NDArray[np.float32]
 
+_STRETCH = 1 << 18
+
 
 def thin(y: Floats, points: int) -> NDArray[np.intp]:
     """Positions of at most `points` values of `y` that keep every bucket's least and greatest.
@@ -50,18 +52,34 @@ def cdf(values: Floats, points: int = 300) -> tuple[Floats, Floats]:
 def log_bins(values: Reals, bins: int = 60) -> tuple[Floats, NDArray[np.int64]]:
     """Edges (bins + 1) and counts of a histogram with bins of equal ratio; zeros go to the first.
 
-    Counted by arithmetic on the logarithm, so that tens of millions of values take one pass.
+    Values are finite.  Counted by arithmetic on the logarithm, a stretch at a time: of hundreds of
+    millions of values no copy is made.
     """
-    positive = values[values > 0]
-    if len(positive) == 0:
+    low, high = extent(values)
+    if np.isinf(low):
         return np.array([0.0, 1.0]), np.array([len(values)])
-    low, high = float(positive.min()), float(positive.max())
     if high <= low * 1.0001:
         return np.array([low * 0.99, high * 1.01]), np.array([len(values)])
-    edges = np.geomspace(low, high, bins + 1)
-    scale = bins / np.log(high / low)
-    where = ((np.log(np.maximum(values, low)) - np.log(low)) * scale).astype(np.intp)
-    return edges, np.bincount(np.minimum(where, bins - 1), minlength=bins)
+    scale, counts = bins / np.log(high / low), np.zeros(bins, np.int64)
+    for part in _stretches(values):
+        where = ((np.log(np.maximum(part, low)) - np.log(low)) * scale).astype(np.intp)
+        counts += np.bincount(np.minimum(where, bins - 1), minlength=bins)
+    return np.geomspace(low, high, bins + 1), counts
+
+
+def extent(values: Reals) -> tuple[float, float]:
+    """The least and the greatest of the positive finite values; (inf, 0) where there is none."""
+    low, high = np.inf, 0.0
+    for part in _stretches(values):
+        known = part[(part > 0) & np.isfinite(part)]
+        low = min(low, float(known.min(initial=np.inf)))
+        high = max(high, float(known.max(initial=0)))
+    return low, high
+
+
+def _stretches(values: Reals) -> list[Reals]:
+    """The values in stretches whose temporary arrays are small."""
+    return [values[at : at + _STRETCH] for at in range(0, len(values), _STRETCH)]
 
 
 def rounded(values: Floats, digits: int = 6) -> list[float | None]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -77,3 +79,24 @@ def test_zeros_have_a_bin() -> None:
     """Values of 0 are counted in the first bin of a logarithmic histogram."""
     _, counts = thin.log_bins(np.array([0.0, 0.0, 1.0, 10.0]), 4)
     assert counts.tolist() == [3, 0, 0, 1]
+
+
+@given(values, st.integers(1, 80))
+def test_a_histogram_counted_in_stretches_is_the_same(y: thin.Floats, bins: int) -> None:
+    """Values that are counted seven at a time fall into the bins they fall into at once."""
+    edges, counts = thin.log_bins(y, bins)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(thin, "_STRETCH", 7)
+        again_edges, again = thin.log_bins(y, bins)
+    assert (again_edges == edges).all()
+    assert (again == counts).all()
+
+
+def test_a_histogram_makes_no_copy_of_its_values() -> None:
+    """Counting 4 million gaps takes less memory than the gaps: a long run has 200 million."""
+    gaps = np.geomspace(1e-3, 1, 4_000_000, dtype=np.float32)
+    tracemalloc.start()
+    thin.log_bins(gaps)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < gaps.nbytes

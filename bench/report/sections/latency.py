@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 
+from bench.judge.ranked import Ranked
 from bench.judge.stats import nearest_rank
 from bench.report import axes, figures, thin
 from bench.report.blocks import Block, Cell, Column, Figure, Table
@@ -56,14 +58,13 @@ def _cdf(evidence: Evidence, drawn: list[str]) -> Figure:
     columns = [Column(words("column.percentile"))]
     columns += [Column(evidence.short(metric), "number") for metric in drawn]
     sentences = (_cdf_reading(evidence, metric, values) for metric, values in ranked.items())
-    reach = [*np.concatenate(list(ranked.values())), *(mark.at for mark in marks)]
     return Figure(
         key="latency-cdf",
         title=words("latency.cdf"),
         reading=words("page.sentence_break").join(sentences),
         spec=figures.figure(
             traces,
-            axes.duration(words("axis.latency"), reach),
+            axes.duration(words("axis.latency"), _reach(list(ranked.values()), marks)),
             axes.share(words("axis.share_within")),
             marks=marks,
             height=340,
@@ -91,19 +92,23 @@ def _cdf_reading(evidence: Evidence, metric: str, ranked: Floats) -> str:
 
 
 def histogram(evidence: Evidence, metric: str, values: Reals, colour: str) -> Figure:
-    """The histogram of one latency, with its limits; also used for gaps between tokens."""
+    """The histogram of one latency, with its limits; also used for gaps between tokens.
+
+    `values` are reordered in place: the gaps of a run may be 200 million.
+    """
     words, title = evidence.words, evidence.title(metric)
     edges, counts = thin.log_bins(values)
-    ordered = np.partition(values, _middle(len(values)))
-    low, high = (float(ordered[k]) for k in _middle(len(values)))
-    coarse, coarse_counts = thin.log_bins(values, _ROWS)
+    together = max(1, len(counts) // _ROWS)
+    ranked = Ranked(values)
     rows = [
         (
             Cell(span(seconds(a), seconds(b))),
             Cell(count(n)),
             Cell(percent(n / len(values))),
         )
-        for a, b, n in zip(coarse[:-1], coarse[1:], coarse_counts, strict=True)
+        for (a, b), n in zip(
+            pairwise(edges[::together]), counts.reshape(-1, together).sum(axis=1), strict=True
+        )
     ]
     counted, marks = "gaps" if metric == "itl_s" else "requests", evidence.marks(metric)
     hover = f"%{{x:.4~s}}s – %{{customdata:.4~s}}s<br>{words(f'axis.{counted}')}: %{{y:,}}"
@@ -112,14 +117,14 @@ def histogram(evidence: Evidence, metric: str, values: Reals, colour: str) -> Fi
         title=words("latency.histogram", metric=title),
         reading=words(
             "latency.reading_histogram",
-            low=seconds(low),
-            high=seconds(high),
+            low=seconds(nearest_rank(ranked, 0.25)),
+            high=seconds(nearest_rank(ranked, 0.75)),
             max=seconds(float(values.max())),
             n=words(f"latency.n_{counted}", n=count(len(values))),
         ),
         spec=figures.figure(
             [figures.histogram(title, edges, counts, colour, hover=hover)],
-            axes.duration(evidence.short(metric), _reach(values, marks)),
+            axes.duration(evidence.short(metric), _reach([values], marks)),
             axes.Axis(words(f"axis.{counted}"), from_zero=True, format=","),
             marks=marks,
         ),
@@ -135,15 +140,9 @@ def histogram(evidence: Evidence, metric: str, values: Reals, colour: str) -> Fi
     )
 
 
-def _reach(values: Reals, marks: Sequence[figures.Mark]) -> list[float]:
+def _reach(values: Sequence[Reals], marks: Sequence[figures.Mark]) -> list[float]:
     """What an axis has to reach: the values and the limits."""
-    positive = values[values > 0]
-    return [float(positive.min(initial=np.inf)), float(values.max()), *(mark.at for mark in marks)]
-
-
-def _middle(n: int) -> list[int]:
-    """Positions of the nearest-rank quartiles in `n` ordered values."""
-    return [max(0, -(-n // 4) - 1), max(0, -(-3 * n // 4) - 1)]
+    return [*(end for each in values for end in thin.extent(each)), *(mark.at for mark in marks)]
 
 
 def _over_time(evidence: Evidence, metric: str) -> Figure:
@@ -169,7 +168,7 @@ def _over_time(evidence: Evidence, metric: str) -> Figure:
         spec=figures.figure(
             [trace, *mean],
             axes.Axis(words("axis.start_time"), from_zero=True),
-            axes.duration(evidence.short(metric), _reach(values, marks)),
+            axes.duration(evidence.short(metric), _reach([values], marks)),
             marks=[*marks, *evidence.window_marks()],
         ),
         table=_intervals(evidence, metric, started, values),
