@@ -42,6 +42,7 @@ class Connection:
         "fd",
         "flight",
         "idle_since_ns",
+        "in_flow",
         "open",
         "opened_ns",
         "recvmsg_into",
@@ -70,6 +71,7 @@ class Connection:
         self.idle_since_ns = now_ns
         self.served = 0
         self.flight: Flight | None = None
+        self.in_flow = False
         self._out = _NOTHING
         self._retransmits = 0
         self.encrypted = context is not None
@@ -183,6 +185,16 @@ class Connection:
             return  # that was the handshake's
         if flight.sent_ns is None:
             flight.sent_ns = before_ns
+
+    def watch_in(self, epoll: select.epoll) -> None:
+        """Moves to another epoll set.  Not while something is left to send."""
+        self.unwatch()
+        self._epoll = epoll
+        epoll.register(self.fd, _READ)
+
+    def unwatch(self) -> None:
+        """Leaves the epoll set it is in."""
+        self._epoll.unregister(self.fd)
 
     def _want_write(self, wanted: bool) -> None:
         if wanted != self._wants_write:

@@ -53,6 +53,7 @@ class Flight:
         "last_low_ns",
         "last_read_ns",
         "on_body",
+        "parse_every",
         "parser",
         "reads",
         "reconnects",
@@ -109,6 +110,7 @@ class Flight:
         self.head_complete = False
         self.complete = False
         self.parser: httptools.HttpResponseParser | None = None
+        self.parse_every = UNPARSED_READS
         self.unparsed: list[bytes] = []
         self.unparsed_ns = array("q")
         self.unparsed_lows_ns = array("q")
@@ -198,7 +200,7 @@ class Flight:
         self.unparsed.append(received)
         self.unparsed_ns.append(at_ns)
         self.unparsed_lows_ns.append(low_ns)
-        return len(self.unparsed) < UNPARSED_READS
+        return len(self.unparsed) < self.parse_every
 
     def parse(self) -> None:
         """Gives the HTTP parser what was postponed.  Raises httptools.HttpParserError.
@@ -257,6 +259,14 @@ class Flight:
         if self.body.spoilt is not None:
             self.fail(*self.body.spoilt)
         return whole
+
+    @property
+    def events_ahead(self) -> int:
+        """How many plain events may be expected still; 0 when that is not known."""
+        asked = self.turn.output_tokens
+        if asked is None or not self.regular_end:
+            return 0
+        return asked - max(self.answer.events, self.answer.completion_tokens or 0)
 
     @property
     def runs_on(self) -> str | None:

@@ -104,7 +104,7 @@ class Pool:
             self.opening -= 1
         if connection in self._idle:
             self._idle.remove(connection)
-        self.epoll.unregister(connection.fd)
+        connection.unwatch()
         self.dropped.append(connection)
 
     def close_dropped(self) -> None:

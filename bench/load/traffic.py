@@ -17,6 +17,7 @@ from bench.load.clock import ClockPair, Timer
 from bench.load.connection import Connection
 from bench.load.errors import class_of_connect
 from bench.load.flight import Flight
+from bench.load.flow import Flow
 from bench.load.pool import Pool
 from bench.load.replay import Replay
 from bench.model import Timeouts
@@ -43,12 +44,22 @@ class Traffic:
     set too; it only ends a wait.
     """
 
-    def __init__(self, pool: Pool, timer: Timer, timeouts: Timeouts, replay: Replay) -> None:
+    def __init__(
+        self,
+        pool: Pool,
+        timer: Timer,
+        timeouts: Timeouts,
+        replay: Replay,
+        *,
+        exact_lengths: bool,
+    ) -> None:
         self.done: deque[Flight] = deque()
         self._pool = pool
         self._timer = timer
         self._timeouts = timeouts
         self._replay = replay
+        self._flow = Flow(pool.epoll)
+        self._exact_lengths = exact_lengths
         self._clock = ClockPair()
         self._buffer = memoryview(bytearray(_RECEIVE_BYTES))
         self._buffers = (self._buffer,)
@@ -56,21 +67,52 @@ class Traffic:
         self._next_clock_ns = 0
         self._calm = True
 
+    @property
+    def in_flow(self) -> bool:
+        """Whether there are streams that nothing wakes for."""
+        return self._flow.streams > 0
+
     # -- reading ---------------------------------------------------------------------------
 
     def read_ready(self, wait_s: float) -> int:
-        """One pass over the ready sockets; returns how many there were."""
-        pool = self._pool
+        """One pass over the ready sockets, with a round of the streams in flow when that is due;
+        returns how many there were.
+        """
+        pool, flow = self._pool, self._flow
         if pool.dropped:
             pool.close_dropped()
-        ready = pool.epoll.poll(wait_s, _MAX_EVENTS)
+        got = self._pass(wait_s)
+        if flow.due(self.polled_ns):
+            got += self._round()
+        return got
+
+    def _pass(self, wait_s: float) -> int:
+        ready = self._pool.epoll.poll(wait_s, _MAX_EVENTS)
         self.polled_ns = polled_ns = time.monotonic_ns()
         if polled_ns >= self._next_clock_ns:
             self._next_clock_ns = polled_ns + CLOCK_NS
             if self._clock.refresh():
                 self._replay.counters.clock_steps += 1
         self._calm = len(ready) <= CALM_SOCKETS
-        connections = pool.connections
+        self._serve(ready, self._low_ns)
+        if len(ready) < _MAX_EVENTS:
+            self._low_ns = polled_ns
+        return len(ready)
+
+    def _round(self) -> int:
+        """Reads the streams in flow, a few at a time: what is urgent comes in between."""
+        flow = self._flow
+        started_ns, ready = time.monotonic_ns(), flow.poll()
+        for start in range(0, len(ready), CALM_SOCKETS):
+            if start:
+                self._pass(0)
+            self._serve(ready[start : start + CALM_SOCKETS], flow.low_ns)
+        flow.low_ns = started_ns
+        return len(ready)
+
+    def _serve(self, ready: list[tuple[int, int]], low_ns: int) -> None:
+        """Reads and writes as the sockets' events say; they were empty at `low_ns`."""
+        connections = self._pool.connections
         for fd, events in ready:
             connection = connections.get(fd)
             if connection is None:
@@ -79,25 +121,22 @@ class Traffic:
                 continue
             try:
                 if not events & _WRITABLE:
-                    self._on_readable(connection)
+                    self._on_readable(connection, low_ns)
                 elif connection.open:
-                    self._on_both(connection, events)
+                    self._on_both(connection, events, low_ns)
                 else:
                     self._on_writable(connection)
             except (OSError, ssl.SSLError) as error:
                 self._broken(connection, error)
-        if len(ready) < _MAX_EVENTS:
-            self._low_ns = polled_ns
-        return len(ready)
 
-    def _on_both(self, connection: Connection, events: int) -> None:
+    def _on_both(self, connection: Connection, events: int, low_ns: int) -> None:
         """Reads first: a server that answers before it has read a request may close behind it."""
         if events & ~_WRITABLE:
-            self._on_readable(connection)
+            self._on_readable(connection, low_ns)
         if connection.fd in self._pool.connections:
             self._on_writable(connection)
 
-    def _on_readable(self, connection: Connection) -> None:
+    def _on_readable(self, connection: Connection, low_ns: int) -> None:
         try:
             size, ancillary, _, _ = connection.recvmsg_into(self._buffers, 64)
         except BlockingIOError:
@@ -119,10 +158,10 @@ class Traffic:
             return
         regular_end = flight.regular_end
         if regular_end and received.endswith(regular_end):
-            if not flight.postpone(received, at_ns, self._low_ns):
-                self._take(connection, flight, b"", at_ns)
+            if not flight.postpone(received, at_ns, low_ns):
+                self._take(connection, flight, b"", at_ns, low_ns)
         else:
-            self._take(connection, flight, received, at_ns)
+            self._take(connection, flight, received, at_ns, low_ns)
 
     def _decrypted(self, connection: Connection, received: bytes) -> bytes:
         opening = not connection.open
@@ -131,11 +170,13 @@ class Traffic:
             self._opened(connection)
         return plain
 
-    def _take(self, connection: Connection, flight: Flight, received: bytes, at_ns: int) -> None:
+    def _take(
+        self, connection: Connection, flight: Flight, received: bytes, at_ns: int, low_ns: int
+    ) -> None:
         """Gives one read, or only what was postponed, to the flight; ends it if that was all."""
         try:
             if received:
-                flight.receive(received, at_ns, self._low_ns)
+                flight.receive(received, at_ns, low_ns)
             else:
                 flight.parse()
         except httptools.HttpParserError as error:
@@ -146,6 +187,8 @@ class Traffic:
             self._finish(connection, flight, at_ns, reusable=True)
         elif self._calm or not received or flight.reads <= _LEARNING_READS:
             flight.decode()  # what was postponed is nearly always alike, and quickly done
+            if self._exact_lengths:
+                self._flow.settle(connection, flight, len(self._pool.connections))
 
     # -- flights ---------------------------------------------------------------------------
 
@@ -195,13 +238,17 @@ class Traffic:
         parser = flight.parser
         # the parser's own should_keep_alive() would be about the next message by now
         persistent = parser is not None and parser.get_http_version() == "1.1"
-        connection.flight = None
+        self._detach(connection)
         connection.served += 1
         if reusable and persistent and flight.persistent and not connection.sending:
             self._pool.give_back(connection, at_ns)
         else:
             self._pool.drop(connection)
         self._settle(flight, at_ns)
+
+    def _detach(self, connection: Connection) -> None:
+        connection.flight = None
+        self._flow.leave(connection)
 
     def _settle(self, flight: Flight, at_ns: int) -> None:
         flight.hang_up()
@@ -221,7 +268,7 @@ class Traffic:
 
     def _broken(self, connection: Connection, error: OSError) -> None:
         flight = connection.flight
-        connection.flight = None
+        self._detach(connection)
         self._pool.drop(connection)
         if flight is None:
             self._pool.error = error
@@ -257,7 +304,7 @@ class Traffic:
         self, connection: Connection, flight: Flight, error_class: str, text: str, now_ns: int
     ) -> None:
         flight.fail(error_class, text)
-        connection.flight = None
+        self._detach(connection)
         self._pool.drop(connection)
         self._settle(flight, now_ns)
 
@@ -268,9 +315,12 @@ class Traffic:
             flight = connection.flight
             if flight is not None:
                 flight.aborted = True
-                connection.flight = None
+                self._detach(connection)
                 self._pool.drop(connection)
                 self._settle(flight, now_ns)
+
+    def close(self) -> None:
+        self._flow.close()
 
 
 def _class_of(connection: Connection, flight: Flight, error: OSError) -> str:

@@ -14,6 +14,7 @@ import time
 from bench.address import Origin
 from bench.errors import TargetError
 from bench.load.clock import Timer
+from bench.load.flow import ROUND_NS
 from bench.load.pool import Address, Pool
 from bench.load.replay import Replay
 from bench.load.traffic import Traffic
@@ -36,19 +37,30 @@ _MS = 1_000_000
 class Wire:
     """Sends flights and reads their answers; see the module's text.
 
-    `spare` connections are kept open and idle, so that a due request finds one.
+    `spare` connections are kept open and idle, so that a due request finds one.  `exact_lengths`:
+    answers are as long as was asked for, so that it is known when one's end is far.
     """
 
     clock = "kernel receive time (SO_TIMESTAMPNS), mapped to CLOCK_MONOTONIC"
 
-    def __init__(self, target: Target, origin: Origin, replay: Replay, *, spare: int) -> None:
+    def __init__(
+        self,
+        target: Target,
+        origin: Origin,
+        replay: Replay,
+        *,
+        spare: int,
+        exact_lengths: bool,
+    ) -> None:
         self._replay = replay
         self._origin = origin
         self._timeouts = target.timeouts
         self._pool = Pool(origin, tls_context(target.tls) if origin.tls else None, spare=spare)
         self._timer = Timer()
         self._pool.epoll.register(self._timer.fd, select.EPOLLIN)
-        self._traffic = Traffic(self._pool, self._timer, target.timeouts, replay)
+        self._traffic = Traffic(
+            self._pool, self._timer, target.timeouts, replay, exact_lengths=exact_lengths
+        )
         self._next_sweep_ns = 0
         self._left_ns = 0
         self._look_ns = 0
@@ -121,6 +133,7 @@ class Wire:
         self._traffic.abort()
 
     def close(self) -> None:
+        self._traffic.close()
         self._pool.close()
         self._timer.close()
 
@@ -158,14 +171,20 @@ class Wire:
                 more = self._tend(now_ns, got > 0)
                 now_ns = time.monotonic_ns()
             counters.stall_max_ns = max(counters.stall_max_ns, now_ns - awaited_ns)
-            if now_ns >= until_ns or (wait_ns and not got and not more):
+            in_flow = traffic.in_flow
+            if now_ns >= until_ns or (wait_ns and not (got or more or in_flow)):
                 break
-            wait_ns = 0 if more else (until_ns - now_ns) // _MS * _MS + _MS
+            if more:
+                wait_ns = 0
+            elif in_flow:
+                wait_ns = ROUND_NS
+            else:
+                wait_ns = (until_ns - now_ns) // _MS * _MS + _MS
             awaited_ns = now_ns + wait_ns
         self._left_ns = now_ns
         if replay.finished and self._over is not None and not self._over.done():
             self._over.set_result(None)
-        elif more:
+        elif more or traffic.in_flow:
             asyncio.get_running_loop().call_soon(self._on_ready)
 
     def _tend(self, now_ns: int, reading: bool) -> bool:

@@ -152,7 +152,13 @@ class _Worker:
         job, replay = self._job, self._replay
         transport: Wire | Portable
         if job.transport == "wire":
-            transport = Wire(job.target, self._origin, replay, spare=job.spare_connections)
+            transport = Wire(
+                job.target,
+                self._origin,
+                replay,
+                spare=job.spare_connections,
+                exact_lengths=job.style.ignore_eos and self._dialect.ignore_eos,
+            )
         else:
             from bench.load.portable import Portable  # aiohttp, which the wire does without
 

@@ -141,7 +141,7 @@ def replayed(serving: Any) -> Callable[..., Trial]:
 
         async def main() -> None:
             way = (
-                Wire(target, origin, replay, spare=0)
+                Wire(target, origin, replay, spare=0, exact_lengths=True)
                 if transport == "wire"
                 else Portable(target, origin, dialect.path, replay)
             )
