@@ -130,6 +130,7 @@ def alerts(name: str, family: str, lasting: str, output: Path | None) -> None:
     from bench.errors import UsageError
     from bench.judge.alerts import alert_rules
     from bench.judge.profile import load_profile
+    from bench.record.files import write_whole
     from bench.servers.families import family_named
 
     if not re.fullmatch(r"(\d+(ms|[smhdwy]))+", lasting):
@@ -146,5 +147,5 @@ def alerts(name: str, family: str, lasting: str, output: Path | None) -> None:
     if output is None:
         click.echo(rules.as_yaml(), nl=False)
     else:
-        output.write_text(rules.as_yaml(), encoding="utf-8")
+        write_whole(output, rules.as_yaml().encode())
         click.echo(f"{output}: {rules.count} rules")

@@ -17,6 +17,7 @@ from markupsafe import Markup
 
 from bench import __version__
 from bench.judge.judgement import Judgement
+from bench.record.files import disk_error, write_whole
 from bench.record.frame import Run
 from bench.report import figures
 from bench.report.blocks import Figure, Section
@@ -25,7 +26,6 @@ from bench.report.evidence import Evidence
 from bench.report.sections.band import Band, band
 from bench.report.words import Words, entries
 
-PLOTLYJS = ("inline", "cdn", "directory")
 _TEMPLATES = Path(__file__).parent / "templates"
 _PLOTLYJS_FILE = "plotly.min.js"
 
@@ -36,7 +36,8 @@ def write_report(
     """Write the report of a judged run to `path` and return it.
 
     `language` is `zh` or `en`.  `plotlyjs`: `inline` embeds the library (one file, offline), `cdn`
-    refers to its publisher's server, `directory` puts it beside the report once.
+    refers to its publisher's server, `directory` puts it beside the report once.  Raises
+    NotValidError where the disk refuses them.
     """
     return write_page(render(Evidence(run, judgement, Words(language)), plotlyjs), path, plotlyjs)
 
@@ -48,11 +49,17 @@ def render(evidence: Evidence, plotlyjs: str = "inline") -> str:
 
 
 def write_page(page: str, path: Path, plotlyjs: str = "inline") -> Path:
-    """Write an assembled page to `path`, with the library beside it where that was asked for."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(page, encoding="utf-8")
+    """Write an assembled page to `path`, with the library beside it where that was asked for.
+
+    Raises NotValidError where the disk refuses it; a page that was there before stays whole.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise disk_error(error, path) from error
+    write_whole(path, page.encode())
     if plotlyjs == "directory":
-        (path.parent / _PLOTLYJS_FILE).write_text(figures.plotlyjs(), encoding="utf-8")
+        write_whole(path.parent / _PLOTLYJS_FILE, figures.plotlyjs().encode())
     return path
 
 

@@ -11,13 +11,15 @@ from typing import Any
 
 import pytest
 
+from bench.errors import NotValidError
 from bench.judge.judgement import judge
 from bench.judge.profile import Profile
+from bench.record.files import TEMPORARY
 from bench.record.frame import open_run
 from bench.report import figures
 from bench.report.contents import SECTIONS
 from bench.report.evidence import Evidence
-from bench.report.page import render, write_report
+from bench.report.page import render, write_page, write_report
 from bench.report.words import Words, entries
 
 CHINESE = re.compile(r"[\u4e00-\u9fff]")
@@ -263,3 +265,14 @@ def test_the_same_run_gives_the_same_page(
         run = open_run(path)
         pages.append(render(Evidence(run, judge(run, profile), Words("zh")), "directory"))
     assert pages[0] == pages[1]
+
+
+def test_a_page_that_can_not_be_written_is_told(tmp_path: Path) -> None:
+    """A disk that refuses a page is an error of one line, and the page from before stays whole."""
+    kept = tmp_path / "report.html"
+    write_page("<html>before</html>", kept)
+    (tmp_path / f".{kept.name}{TEMPORARY}").mkdir()
+    for path in (kept, kept / "inside" / "report.html"):
+        with pytest.raises(NotValidError, match=re.escape(f"can't write {path}")):
+            write_page("<html>after</html>", path)
+    assert kept.read_text() == "<html>before</html>"
