@@ -24,12 +24,17 @@ from bench.model import Target
 from bench.servers.families import FORBIDDEN_PATHS
 from bench.tls import tls_context
 
-ANSWER_BYTES_MAX = 8 * 2**20
+_MIB_MAX = 8
+ANSWER_BYTES_MAX = _MIB_MAX * 2**20
 CALL_S = 15.0
 CALLS_AT_ONCE = 16
 GENERATE_S = 60.0
 _REDIRECTS_MAX = 3
 _SHOWN_CHARACTERS = 200
+
+
+class AnswerTooLargeError(TargetError):
+    """An answer over the size limit; asking for less may help."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +165,7 @@ async def _read(stream: aiohttp.StreamReader, url: str) -> bytes:
     async for piece in stream.iter_any():
         total += len(piece)
         if total > ANSWER_BYTES_MAX:
-            raise TargetError(f"{url}: the answer is larger than {ANSWER_BYTES_MAX >> 20} MiB")
+            raise AnswerTooLargeError(f"{url}: the answer is larger than {_MIB_MAX} MiB")
         pieces.append(piece)
     return b"".join(pieces)
 

@@ -8,7 +8,7 @@ from bench.errors import TargetError
 from bench.model import Target
 from bench.servers.client import ControlClient
 from bench.servers.families import OPENAI, families_by_metrics
-from bench.servers.family import allowed_names
+from bench.servers.family import allowed_names, rank_labels
 from bench.servers.identify import find_metrics
 from bench.servers.scrape import ScrapeTarget
 from bench.servers.telemetry import exporters_by_metrics
@@ -40,6 +40,7 @@ async def discover(target: Target, url: str) -> ScrapeTarget:
         url=found.url,
         names=allowed_names(families),
         drop_labels=families[0].drop_labels,
+        rank_labels=rank_labels(families),
         headers=target.headers if same_host else {},
         tls=target.tls,
     )

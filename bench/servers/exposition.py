@@ -30,9 +30,11 @@ class SampleReader:
     def read(self, text: str) -> tuple[list[Reading], int]:
         """The samples of `text`, and how many lines could not be read.
 
-        A value's own timestamp, where there is one, and exemplars are left out.
+        A value's own timestamp, where there is one, and exemplars are left out.  A series that
+        stands in the text twice counts once, with its first value; the other line is unreadable.
         """
         readings: list[Reading] = []
+        seen: set[str] = set()
         bad_lines = 0
         for raw in text.split("\n"):
             if raw[:1] in ("", "#", "\r"):
@@ -43,7 +45,10 @@ class SampleReader:
                 if head not in self._heads:
                     self._heads[head] = self._parse(head)
                 if (known := self._heads[head]) is not None:
+                    if head in seen:
+                        raise ValueError("the same series again")
                     readings.append((*known, float(line[len(head) :].split()[0])))
+                    seen.add(head)
             except (ValueError, IndexError):
                 bad_lines += 1
         return readings, bad_lines

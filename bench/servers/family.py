@@ -75,6 +75,7 @@ class Family:
     `token_ids_prompt`: `/v1/completions` is known to take token ids.
     `drop_labels`: samples that carry one of them are another server's, re-exported.
     `copy_labels`: the same, but for a run in which that server is not scraped itself.
+    `rank_labels`: samples that differ in these alone are one number told by several processes.
     `forbidden`: paths that stop, pause, flush or load the server.
     `remedies`: what is missing (see `bench.servers.gaps`) → the server's setting that enables it.
     `cautions`: settings that would spoil a measurement and can't be seen from outside.
@@ -103,6 +104,7 @@ class Family:
     series: Mapping[str, tuple[Exposed, ...]] = field(default_factory=dict)
     drop_labels: tuple[str, ...] = ()
     copy_labels: tuple[str, ...] = ()
+    rank_labels: tuple[str, ...] = ()
     forbidden: tuple[str, ...] = ()
     remedies: Mapping[str, str] = field(default_factory=dict)
     cautions: tuple[str, ...] = ()
@@ -180,6 +182,11 @@ def allowed_names(families: Iterable[Family]) -> frozenset[str]:
         for candidate in candidates
         for name in candidate.sample_names
     )
+
+
+def rank_labels(families: Iterable[Family]) -> tuple[str, ...]:
+    """Labels that tell copies of a number apart, in any of these families."""
+    return tuple(dict.fromkeys(label for family in families for label in family.rank_labels))
 
 
 _COUNTER, _GAUGE, _HISTOGRAM = Kind.COUNTER, Kind.GAUGE, Kind.HISTOGRAM

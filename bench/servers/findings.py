@@ -11,7 +11,7 @@ from bench.model import RequestStyle, Target, TokenMethod
 from bench.servers.deep import Closer
 from bench.servers.exposition import SampleReader
 from bench.servers.families import family_named
-from bench.servers.family import ResolvedSeries, allowed_names
+from bench.servers.family import ResolvedSeries, allowed_names, rank_labels
 from bench.servers.gaps import Gap, MetricsFacts
 from bench.servers.identify import Metrics
 from bench.servers.scrape import ScrapeTarget
@@ -107,6 +107,7 @@ def scrape_target(
         url=url,
         names=allowed_names(families),
         drop_labels=drop_labels,
+        rank_labels=rank_labels(families),
         headers=target.headers if same_host else {},
         tls=target.tls,
     )

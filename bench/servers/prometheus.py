@@ -15,10 +15,10 @@ from urllib.parse import urlencode
 
 from bench.errors import TargetError, UsageError
 from bench.model import ServerSample, Target, Tls
-from bench.servers.client import ControlClient, refused
+from bench.servers.client import AnswerTooLargeError, ControlClient, refused
 from bench.servers.families import FAMILIES
-from bench.servers.family import allowed_names
-from bench.servers.series import UP
+from bench.servers.family import allowed_names, rank_labels
+from bench.servers.series import UP, one_rank
 from bench.servers.telemetry import EXPORTERS
 
 _POINTS_MAX = 10_000  # Prometheus refuses more than 11,000 for one series
@@ -85,11 +85,13 @@ async def read_range(source: PrometheusSource, span: Span) -> list[ServerSample]
     Prometheus does not answer, refuses a query or has none of what was asked.
     """
     samples: list[ServerSample] = []
+    ranks = () if source.queries else rank_labels(FAMILIES)
     async with ControlClient(Target(base_url=source.url, model="", tls=source.tls)) as client:
         for name, expression in source.expressions():
-            for low_s, high_s in _stretches(source, span):
-                found = await _query(client, expression, low_s, high_s, source.step_s)
-                samples += _samples(found, name, source.url, span)
+            for low_s, steps in _stretches(source, span):
+                for found in await _matrices(client, expression, low_s, steps, source.step_s):
+                    told = one_rank(found, lambda series: series.get("metric") or {}, ranks)
+                    samples += _samples(told, name, source.url, span)
     if not samples:
         raise TargetError(
             f"{source.url}: no series for the run",
@@ -98,16 +100,32 @@ async def read_range(source: PrometheusSource, span: Span) -> list[ServerSample]
     return [*samples, *_ups(samples)]
 
 
-def _stretches(source: PrometheusSource, span: Span) -> Iterator[tuple[float, float]]:
+def _stretches(source: PrometheusSource, span: Span) -> Iterator[tuple[float, int]]:
     """The span, a step longer at both ends, in parts of as many steps as a query may have.
 
-    Times are sent in whole ms: rounded down, so that a step is never a little behind the start.
+    Of each part the start and how many steps follow it.  Times are sent in whole ms: rounded down,
+    so that a step is never a little behind the start.
     """
     start_s = math.floor((span.unix_s(span.start_ns) - source.step_s) * 1e3) / 1e3
     steps = math.ceil((span.unix_s(span.end_ns) - start_s) / source.step_s) + 1
     for first in range(0, steps + 1, _POINTS_MAX):
         last = min(first + _POINTS_MAX - 1, steps)
-        yield start_s + first * source.step_s, start_s + last * source.step_s
+        yield start_s + first * source.step_s, last - first
+
+
+async def _matrices(
+    client: ControlClient, expression: str, low_s: float, steps: int, step_s: float
+) -> list[Sequence[Mapping[str, Any]]]:
+    """What was kept of a stretch; in parts where the answer is larger than the client takes."""
+    try:
+        return [await _query(client, expression, low_s, low_s + steps * step_s, step_s)]
+    except AnswerTooLargeError:
+        if not steps:
+            raise
+    half = steps // 2
+    early = await _matrices(client, expression, low_s, half, step_s)
+    late_s = low_s + (half + 1) * step_s
+    return early + await _matrices(client, expression, late_s, steps - half - 1, step_s)
 
 
 async def _query(
@@ -118,10 +136,15 @@ async def _query(
     if reply.status != 200:
         raise refused(reply, "GET")
     body = reply.json()
-    found = (body.get("data") or {}).get("result") if isinstance(body, dict) else None
-    if not isinstance(found, list):
+    told = body.get("data") if isinstance(body, dict) else None
+    found = told.get("result") if isinstance(told, dict) else None
+    if not isinstance(found, list) or not all(_is_series(each) for each in found):
         raise TargetError(f"GET {client.root}/api/v1/query_range: expected a matrix of series")
     return found
+
+
+def _is_series(each: Any) -> bool:
+    return isinstance(each, dict) and isinstance(each.get("metric", {}), dict)
 
 
 def _samples(

@@ -17,7 +17,7 @@ import aiohttp
 
 from bench.model import ServerSample, Tls
 from bench.servers.exposition import SampleReader, why_not_metrics
-from bench.servers.series import DURATION, UP
+from bench.servers.series import DURATION, UP, one_rank
 from bench.tls import tls_context
 
 SCRAPE_BYTES_MAX = 8 * 2**20
@@ -31,14 +31,16 @@ OnSamples = Callable[[Sequence[ServerSample]], None]
 class ScrapeTarget:
     """One metrics endpoint.
 
-    `source` names it in the samples.  Only samples named in `names` are kept, and of those only
-    the ones without any of `drop_labels`.  `headers` may hold secrets.
+    `source` names it in the samples.  Only samples named in `names` are kept, of those only the
+    ones without any of `drop_labels`, and one of those that differ in `rank_labels` alone.
+    `headers` may hold secrets.
     """
 
     source: str
     url: str
     names: frozenset[str]
     drop_labels: tuple[str, ...] = ()
+    rank_labels: tuple[str, ...] = ()
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     tls: Tls = _PLAIN_TLS
 
@@ -138,6 +140,8 @@ class Scraper:
     def _samples(self, target: ScrapeTarget, text: str, at_ns: int) -> list[ServerSample]:
         readings, bad_lines = self._readers[target.source].read(text)
         self.counts[target.source].bad_lines += bad_lines
+        if target.rank_labels:
+            readings = one_rank(readings, lambda r: {**r[1], "__name__": r[0]}, target.rank_labels)
         return [
             ServerSample(at_ns, target.source, name, labels, value)
             for name, labels, value in readings

@@ -7,9 +7,10 @@ from 0, the result is a lower bound, and the number of resets stands beside it.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import TypeVar
 
 from bench.model import ServerSample
 
@@ -55,6 +56,31 @@ def counter_delta(values: Iterable[float]) -> Increase:
 def matches(labels: Mapping[str, str], where: Where) -> bool:
     """Whether each label named in `where` is absent or has one of the values given for it."""
     return all(name not in labels or labels[name] in allowed for name, allowed in where.items())
+
+
+_T = TypeVar("_T")
+
+
+def one_rank(
+    found: Iterable[_T], labels_of: Callable[[_T], Mapping[str, str]], rank_labels: Sequence[str]
+) -> list[_T]:
+    """What was found at one instant; of what differs in its ranks alone, the lowest rank's.
+
+    `labels_of` gives the labels of each, the name among them.
+    """
+    lowest: dict[Labels, tuple[list[int], _T]] = {}
+    for each in found:
+        labels = labels_of(each)
+        ranks = [_rank(labels.get(label, "")) for label in rank_labels]
+        rest = tuple(sorted(pair for pair in labels.items() if pair[0] not in rank_labels))
+        known = lowest.get(rest)
+        if known is None or ranks < known[0]:
+            lowest[rest] = ranks, each
+    return [each for _, each in lowest.values()]
+
+
+def _rank(text: str) -> int:
+    return int(text) if text.isdecimal() else -1
 
 
 def tracks(

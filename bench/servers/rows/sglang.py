@@ -1,16 +1,15 @@
 """SGLang 0.5.
 
-Source: SGLang 0.5.23 `observability/metrics_collector.py`, `entrypoints/http_server.py`.  Scheduler
-series come once for each TP and PP rank with the same value: rank 0 is taken.  Both /health and
-/health_generate run a generation.
+Source: SGLang 0.5.23 `observability/metrics_collector.py`, `entrypoints/http_server.py`,
+`managers/scheduler_metrics_mixin.py`.  The TP, PP and EP ranks of a scheduler tell the same number.
+With DP attention each DP rank has TP ranks of its own, so that rank 0 would be one DP rank's.  Both
+/health and /health_generate run a generation.
 """
 
 from __future__ import annotations
 
 from bench.model import RequestStyle
 from bench.servers.family import Exposed, Family
-
-_SGLANG_RANK_0 = {"tp_rank": ("0",), "pp_rank": ("0",)}
 
 SGLANG = Family(
     name="sglang",
@@ -25,10 +24,11 @@ SGLANG = Family(
     token_ids_prompt=True,
     block_tokens=1,
     cache_reset="/flush_cache",
+    rank_labels=("tp_rank", "pp_rank", "moe_ep_rank"),
     series={
-        "running": (Exposed("sglang:num_running_reqs", where=_SGLANG_RANK_0),),
-        "waiting": (Exposed("sglang:num_queue_reqs", where=_SGLANG_RANK_0),),
-        "kv_usage_fraction": (Exposed("sglang:token_usage", where=_SGLANG_RANK_0),),
+        "running": (Exposed("sglang:num_running_reqs"),),
+        "waiting": (Exposed("sglang:num_queue_reqs"),),
+        "kv_usage_fraction": (Exposed("sglang:token_usage"),),
         "prompt_tokens": (Exposed("sglang:prompt_tokens_total", note="counted at the finish"),),
         "generation_tokens": (
             Exposed("sglang:generation_tokens_total", note="counted at the finish"),
@@ -43,25 +43,25 @@ SGLANG = Family(
             ),
         ),
         "cache_queried_tokens": (
-            Exposed("sglang:prefill_effective_tokens_total", where=_SGLANG_RANK_0),
+            Exposed("sglang:prefill_effective_tokens_total"),
             Exposed(
                 "sglang:realtime_tokens_total",
-                where={"mode": ("prefill_cache", "prefill_compute"), **_SGLANG_RANK_0},
+                where={"mode": ("prefill_cache", "prefill_compute")},
                 note="includes recomputation after retraction",
             ),
         ),
         "cache_hit_tokens": (
             Exposed(
                 "sglang:prefill_effective_tokens_total",
-                where={"mode": ("device_hit", "host_hit", "storage_hit"), **_SGLANG_RANK_0},
+                where={"mode": ("device_hit", "host_hit", "storage_hit")},
             ),
             Exposed(
                 "sglang:realtime_tokens_total",
-                where={"mode": ("prefill_cache",), **_SGLANG_RANK_0},
+                where={"mode": ("prefill_cache",)},
             ),
         ),
         "cache_hit_rate_fraction": (
-            Exposed("sglang:cache_hit_rate", where=_SGLANG_RANK_0, note="last prefill batch only"),
+            Exposed("sglang:cache_hit_rate", note="last prefill batch only"),
         ),
         "requests_finished": (Exposed("sglang:num_requests_total"),),
         "requests_failed": (Exposed("sglang:num_aborted_requests_total"),),
@@ -75,10 +75,10 @@ SGLANG = Family(
         "queue_s": (Exposed("sglang:queue_time_seconds"),),
         "prompt_length_tokens": (Exposed("sglang:prompt_tokens_histogram"),),
         "output_length_tokens": (Exposed("sglang:generation_tokens_histogram"),),
-        "accepted_length_tokens": (Exposed("sglang:spec_accept_length", where=_SGLANG_RANK_0),),
-        "generation_tps": (Exposed("sglang:gen_throughput", where=_SGLANG_RANK_0),),
-        "block_tokens": (Exposed("sglang:page_size", where=_SGLANG_RANK_0),),
-        "cache_config": (Exposed("sglang:cache_config_info", where=_SGLANG_RANK_0),),
+        "accepted_length_tokens": (Exposed("sglang:spec_accept_length"),),
+        "generation_tps": (Exposed("sglang:gen_throughput"),),
+        "block_tokens": (Exposed("sglang:page_size"),),
+        "cache_config": (Exposed("sglang:cache_config_info"),),
     },
     forbidden=(
         "/health_generate",

@@ -12,6 +12,7 @@ from aiohttp import web
 
 from bench.errors import TargetError
 from bench.model import ServerSample
+from bench.servers.client import ANSWER_BYTES_MAX
 from bench.servers.prometheus import PrometheusSource, Span, read_range
 from bench.servers.series import window_delta
 
@@ -84,3 +85,30 @@ def test_another_server_is_told() -> None:
     """A server that answers something else is no Prometheus."""
     with pytest.raises(TargetError, match="matrix"):
         read(lambda query: (200, json.loads('{"data": {"result": 1}}')))
+
+
+def test_more_than_one_answer_holds_is_asked_in_parts() -> None:
+    """An hour of hundreds of series is larger than the client takes at once: halves of it are not.
+
+    Every step is asked for once.
+    """
+    steps: list[float] = []
+
+    def answer(query: dict[str, str]) -> tuple[int, Any]:
+        first, last = float(query["start"]), float(query["end"])
+        if last - first > 2:
+            return 200, {"status": "success", "filler": "x" * ANSWER_BYTES_MAX}
+        values = [[first + k, "1"] for k in range(round(last - first) + 1)]
+        steps.extend(at_s for at_s, _ in values)
+        return 200, matrix({"metric": {"instance": "a"}, "values": values})
+
+    samples = read(answer)
+    assert steps == [999.0 + k for k in range(6)]
+    assert len([sample for sample in samples if sample.name in QUERIES]) == len(steps)
+
+
+@pytest.mark.parametrize("data", [[], {"result": [5]}, {"result": [{"metric": "x"}]}, "x"])
+def test_an_answer_of_another_shape_is_told(data: Any) -> None:
+    """A proxy's JSON in Prometheus' place is an error to tell, and costs no run."""
+    with pytest.raises(TargetError, match="expected a matrix"):
+        read(lambda query: (200, {"status": "success", "data": data}))

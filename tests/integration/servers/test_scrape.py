@@ -79,6 +79,23 @@ def test_a_scrape_keeps_what_it_was_told_to_and_speaks_of_itself() -> None:
     assert (count.done, count.failed) == (1, 0)
 
 
+def test_ranks_that_tell_the_same_number_are_scraped_once() -> None:
+    """Of SGLang's TP ranks the lowest is kept; DP ranks are different schedulers."""
+    text = "".join(
+        f'x_total{{tp_rank="{tp}",dp_rank="{dp}"}} {tp}\n' for tp, dp in ((1, 0), (0, 0), (2, 1))
+    )
+
+    async def run() -> list[ServerSample]:
+        got: list[ServerSample] = []
+        async with serving(answering(text)) as url:
+            target = ScrapeTarget("a", url, frozenset({"x_total"}), rank_labels=("tp_rank",))
+            async with Scraper([target], 1.0, got.extend) as scraper:
+                await scraper.scrape_once()
+        return got
+
+    assert [s.value for s in asyncio.run(run()) if s.name == "x_total"] == [0.0, 2.0]
+
+
 async def elsewhere(request: web.Request) -> web.StreamResponse:
     raise web.HTTPFound("/sleep")
 

@@ -117,3 +117,11 @@ def test_a_real_text_reads_as_prometheus_client_reads_it(capture: Callable[[str]
     readings, bad_lines = SampleReader().read(text)
     assert bad_lines == 0
     assert readings == expected
+
+
+def test_a_series_that_stands_twice_counts_once() -> None:
+    """Two values under one name and labels would look like a counter that falls and rises."""
+    text = 'x{a="1"} 5\nx{a="2"} 7\nx{a="1"} 3\n'
+    readings, bad_lines = SampleReader().read(text)
+    assert [value for _, _, value in readings] == [5.0, 7.0]
+    assert bad_lines == 1

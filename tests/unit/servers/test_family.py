@@ -18,7 +18,16 @@ from bench.servers.families import (
     family_by_owner,
     family_named,
 )
-from bench.servers.family import SERIES, Family, Kind, allowed_names, exposed, resolve, resolve_all
+from bench.servers.family import (
+    SERIES,
+    Family,
+    Kind,
+    allowed_names,
+    exposed,
+    rank_labels,
+    resolve,
+    resolve_all,
+)
 from bench.servers.rows.gateways import ENVOY_AI_GATEWAY, LMCACHE
 from bench.servers.rows.mindie import MINDIE
 from bench.servers.rows.sglang import SGLANG
@@ -81,13 +90,13 @@ def test_a_name_that_only_begins_like_another_is_not_taken() -> None:
 
 
 def test_sglang_takes_the_documented_counter_and_reads_both_sides_of_the_rate_from_it() -> None:
-    """Hits and queries come from one counter, told apart by the label `mode`, rank 0 only."""
+    """Hits and queries come from one counter, told apart by the label `mode`."""
     names = {"sglang:prefill_effective_tokens_total", "sglang:realtime_tokens_total"}
     resolved = resolve(SGLANG, names)
     assert resolved["cache_hit_tokens"] == resolved["cache_queried_tokens"]
     hits = exposed(SGLANG, "cache_hit_tokens", resolved["cache_hit_tokens"])
     assert set(hits.where["mode"]) == {"device_hit", "host_hit", "storage_hit"}
-    assert hits.where["tp_rank"] == ("0",)
+    assert rank_labels([VLLM, SGLANG]) == ("tp_rank", "pp_rank", "moe_ep_rank")
 
 
 def test_mindie_gauges_that_only_grow_are_read_as_counters() -> None:

@@ -16,6 +16,7 @@ from bench.servers.series import (
     counter_delta,
     histogram_delta,
     matches,
+    one_rank,
     restarts,
     window_delta,
 )
@@ -173,3 +174,15 @@ def test_a_changed_start_time_is_a_restart() -> None:
     name = "process_start_time_seconds"
     assert restarts(samples(name, [(0, 1.7e9), (5, 1.7e9)]), name) == 0
     assert restarts(samples(name, [(0, 1.7e9), (5, 1.7e9 + 60)]), name) == 1
+
+
+def test_of_copies_that_ranks_tell_the_lowest_rank_counts() -> None:
+    """SGLang: TP ranks of one scheduler are copies; with DP attention each DP rank has its own."""
+    plain = [{"__name__": "x", "tp_rank": tp, "pp_rank": "0"} for tp in ("1", "0", "10")]
+    assert one_rank(plain, dict, ("tp_rank", "pp_rank")) == [plain[1]]
+    attention = [{"__name__": "x", "dp_rank": n, "tp_rank": n} for n in ("0", "1", "2")]
+    assert one_rank(attention, dict, ("tp_rank",)) == attention
+    assert one_rank([{"__name__": "x"}, {"__name__": "y"}], dict, ("tp_rank",)) == [
+        {"__name__": "x"},
+        {"__name__": "y"},
+    ]
