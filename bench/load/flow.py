@@ -15,13 +15,18 @@ from bench.load.flight import UNPARSED_READS, Flight
 ROUND_NS = 1_000_000
 """Between two rounds.  Also what epoll_wait(2) can be told to wait at least."""
 
-_LEAST_CONNECTIONS = 32
+LEAST_CONNECTIONS = 32
 """With fewer connections rounds would be more than the events they save waking for."""
 
-_LEAST_INTERVAL_NS = 5 * ROUND_NS
+LEAST_INTERVAL_NS = 5 * ROUND_NS
 """Faster streams are read at once: two events that came in one round would have one time."""
 
-_EVENTS_BEFORE_END = 3
+LEAST_EVENTS = 16
+"""A stream goes into the flow for no fewer."""
+
+EVENTS_BEFORE_END = 3
+"""The last are read at once, because a slot waits for the end."""
+
 _MAX_EVENTS = 4096
 
 
@@ -40,8 +45,9 @@ class Flow:
 
     def settle(self, connection: Connection, flight: Flight, connections: int) -> None:
         """Lets a stream whose events were just decoded into the flow, or takes it out."""
-        ahead = flight.events_ahead - _EVENTS_BEFORE_END
-        if ahead > 0 and connections >= _LEAST_CONNECTIONS and _steady(flight):
+        ahead = flight.events_ahead - EVENTS_BEFORE_END
+        least = 1 if connection.in_flow else LEAST_EVENTS
+        if ahead >= least and connections >= LEAST_CONNECTIONS and _steady(flight):
             flight.parse_every = min(UNPARSED_READS, ahead)
             if not connection.in_flow and not connection.sending:
                 self._move(connection, self._epoll, 1)
@@ -77,4 +83,4 @@ def _steady(flight: Flight) -> bool:
     """Whether its reads came far enough apart so far."""
     if flight.first_byte_ns is None:
         return False
-    return flight.last_read_ns - flight.first_byte_ns >= _LEAST_INTERVAL_NS * (flight.reads - 1)
+    return flight.last_read_ns - flight.first_byte_ns >= LEAST_INTERVAL_NS * (flight.reads - 1)
