@@ -18,6 +18,7 @@ from bench.accept.evaluate import evaluate
 from bench.accept.evidence import read_evidence
 from bench.accept.facts import Facts
 from bench.accept.plan import Plan, plan_of
+from bench.accept.scenario import profile_of
 from bench.accept.settings import Settings
 from bench.errors import ConfigError
 from bench.judge.checklist import Checklist, load_checklist
@@ -60,6 +61,8 @@ class Described:
 def describe(checklist: str, settings: Settings, scale: float) -> Described:
     """Raises ConfigError for anything that is wrong with checklist or settings."""
     loaded = load_checklist(checklist)
+    for name in loaded.scenarios:
+        profile_of(name, loaded, settings)
     return Described(checklist, loaded, settings, plan_of(loaded, settings), scale)
 
 

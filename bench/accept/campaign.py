@@ -18,7 +18,7 @@ from bench.accept.acceptance import SERVER
 from bench.accept.failures import failure, why_of
 from bench.accept.hooks import launch_hook, run_hook
 from bench.accept.hostile import load_hostile, try_hostile
-from bench.accept.loads import Interrupted, Load, Loader, NotPossible
+from bench.accept.loads import Load, Loader, NotPossible
 from bench.accept.plan import Plan
 from bench.accept.settings import Settings
 from bench.accept.tls_probe import look_at_tls
@@ -30,6 +30,7 @@ from bench.servers.discover import discover
 from bench.servers.findings import ProbeResult
 from bench.servers.probe import probe
 from bench.servers.scrape import ScrapeTarget
+from bench.sweep.steps import Interrupted
 
 _READY_POLL_S = 0.1
 

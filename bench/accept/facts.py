@@ -13,11 +13,12 @@ from typing import Any
 
 from bench.accept.evidence import Evidence
 from bench.accept.missing import missing
+from bench.accept.scenario import profile_of
 from bench.accept.settings import Settings
 from bench.judge.checklist import Checklist
 from bench.judge.judgement import Judgement, judge
 from bench.judge.metric import Text
-from bench.judge.profile import Limit, Profile, load_profile
+from bench.judge.profile import Limit
 from bench.judge.server_view import ServerView
 from bench.judge.window import WHOLE_RUN
 from bench.record.frame import Run, open_run
@@ -113,16 +114,11 @@ class Facts:
         """Every run that was looked at, once for each scenario it belongs to."""
         return list(self._judged.values())
 
-    def profile(self, scenario: str) -> Profile:
-        """The profile that runs of a scenario are judged under, before limits of checks."""
-        own = self.checklist.scenarios[scenario].profile
-        return load_profile(self.settings.profile or own or self.checklist.profile)
-
     def judged(self, link: str, scenario: str) -> JudgedRun:
         """A run of a scenario, by its path relative to the acceptance folder."""
         key = (link, scenario)
         if key not in self._judged:
-            profile = self.profile(scenario)
+            profile = profile_of(scenario, self.checklist, self.settings)
             limits = (*profile.limits, *self._limits.get(scenario, ()))
             profile = profile.model_copy(update={"limits": limits})
             run = open_run(self.folder / link)  # an absolute link stays as it is

@@ -12,14 +12,14 @@ from bench.accept.beside import Alerts, Health, Poller, health_url, tls_of
 from bench.accept.failures import failure
 from bench.accept.hooks import Outage
 from bench.accept.points import as_record, points_of
-from bench.accept.scenario import recipe_of, runs_of
+from bench.accept.scenario import profile_of, recipe_of, runs_of
 from bench.accept.settings import Settings, Side
 from bench.conduct.preflight import Ready
 from bench.conduct.run import Order, Watch, conduct
 from bench.conduct.tally import Totals
 from bench.judge.checklist import PEAK, Checklist, Scenario
 from bench.judge.judgement import judge
-from bench.judge.profile import Profile, load_profile
+from bench.judge.profile import Profile
 from bench.judge.sweep import bracket, step_of
 from bench.model import Target
 from bench.record.frame import open_run
@@ -27,7 +27,7 @@ from bench.record.plan_folder import PlanFolder
 from bench.servers.findings import ProbeResult
 from bench.servers.scrape import ScrapeTarget
 from bench.sweep.search import next_rate
-from bench.sweep.steps import ATTEMPTS
+from bench.sweep.steps import ATTEMPTS, Interrupted
 from bench.workload.recipe import Recipe, request_fields, with_recipe
 
 DEFAULT_START_RPS = 1.0
@@ -43,10 +43,6 @@ class NotPossible(Exception):
     def __init__(self, code: str) -> None:
         super().__init__(code)
         self.code = code
-
-
-class Interrupted(Exception):
-    """The user stopped a run; what was made before is kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +152,7 @@ class Loader:
         raise failure("search_not_valid", rate_rps=rate_rps, rules=", ".join(point["broken"]))
 
     def _point(self, rate_rps: float, run: Path, name: str) -> dict[str, Any]:
-        profile = self.profile(name)
+        profile = self._profile(name)
         if profile.good is None:
             raise failure("no_good_set", profile=profile.name)
         judged = judge(open_run(run), profile)
@@ -250,9 +246,8 @@ class Loader:
         url = health_url(load.settings.health, load.found.server.family, load.found.url)
         return Health(url, tls_of(load.target)) if url else None
 
-    def profile(self, name: str) -> Profile:
-        own = self.load.checklist.scenarios[name].profile
-        return load_profile(self.load.settings.profile or own or self.load.checklist.profile)
+    def _profile(self, name: str) -> Profile:
+        return profile_of(name, self.load.checklist, self.load.settings)
 
     def _run(
         self,
@@ -273,7 +268,7 @@ class Loader:
             folder=load.folder.runs,
             command=load.command,
             sampling=request_fields(recipe, os.environ),
-            profile=self.profile(name).model_dump(mode="json"),
+            profile=self._profile(name).model_dump(mode="json"),
             workers=load.workers,
             transport=load.transport,
             family=load.family,

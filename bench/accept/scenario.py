@@ -7,7 +7,8 @@ import math
 from typing import Any
 
 from bench.accept.settings import Settings
-from bench.judge.checklist import Scenario
+from bench.judge.checklist import Checklist, Scenario
+from bench.judge.profile import Profile, load_profile
 from bench.workload.recipe import Recipe
 from bench.workload.resolve import Overrides, override, recipe_of_lengths, resolve_recipe
 
@@ -45,6 +46,15 @@ def recipe_of(
         # Shorter, and hooks that take seconds would not fit in.
         scale = min(1.0, max(scale, SHORTEST_OUTAGE_S / recipe.duration_s))
     return scaled(recipe, scale)
+
+
+def profile_of(name: str, checklist: Checklist, settings: Settings) -> Profile:
+    """The profile that runs of a scenario are judged under: the user's, its own, the checklist's.
+
+    Raises ConfigError where there is none of that name.
+    """
+    own = checklist.scenarios[name].profile
+    return load_profile(settings.profile or own or checklist.profile)
 
 
 def runs_of(scenario: Scenario, scale: float) -> int:

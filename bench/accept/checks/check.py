@@ -6,11 +6,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic import model_validator
+
 from bench.accept.facts import Facts
 from bench.judge.checklist import Basis
 from bench.judge.checklist_result import Finding
-from bench.judge.metric import Text
-from bench.judge.profile import Limit
+from bench.judge.metric import Scope, Text
+from bench.judge.metrics import METRICS
+from bench.judge.profile import Limit, MetricName
+from bench.judge.summary import QUANTILES
 from bench.judge.verdict import Result
 from bench.yamlfile import StrictModel
 
@@ -34,6 +38,23 @@ class OnScenario(Parameters):
 
     def scenarios(self) -> tuple[str, ...]:
         return (self.scenario,)
+
+
+class OnStatistic(OnScenario):
+    """Of a check that looks at one number of summary.json: `statistic` of `metric`."""
+
+    metric: MetricName
+    statistic: str
+
+    @model_validator(mode="after")
+    def _stands_in_the_summary(self) -> OnStatistic:
+        one = METRICS[self.metric].scope is Scope.RUN
+        known = ("value",) if one else ("mean", "std", "min", *QUANTILES, "max")
+        if self.statistic not in known:
+            raise ValueError(
+                f'{self.metric}: expected statistic {", ".join(known)}, got "{self.statistic}"'
+            )
+        return self
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from bench.accept.checks.check import MEASURED, Asked, Check, Parameters
 from bench.accept.missing import missing
 from bench.judge.checklist_result import Finding
 from bench.judge.metric import Text
+from bench.judge.profile import MetricName
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +83,7 @@ def error_budget(asked: Asked, wanted: BudgetParameters) -> Finding:
 class TrendParameters(Parameters):
     """The least drop of a run metric from one month's median to the next one's."""
 
-    metric: str = "cost_per_1k_tokens"
+    metric: MetricName = "cost_per_1k_tokens"
     drop: float = Field(gt=0, lt=1)
 
 

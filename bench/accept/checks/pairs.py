@@ -6,9 +6,9 @@ is undecided between.  That needs no assumption on how rounds are distributed.
 
 from __future__ import annotations
 
-from pydantic import Field
+from pydantic import model_validator
 
-from bench.accept.checks.check import MEASURED, Asked, Check, OnScenario
+from bench.accept.checks.check import MEASURED, Asked, Check, OnStatistic
 from bench.accept.facts import JudgedRun, all_valid
 from bench.accept.missing import missing
 from bench.judge.checklist_result import Finding
@@ -17,16 +17,20 @@ from bench.judge.metrics import METRICS
 from bench.judge.verdict import Result
 
 
-class ChangeParameters(OnScenario):
-    """(after − before) / before of a statistic: at least or at most `bound`.
+class ChangeParameters(OnStatistic):
+    """(after − before) / before of a statistic, with one bound.
 
     `at_least`: "throughput +50 %" is 0.5; `at_most`: "latency −15 %" is −0.15.
     """
 
-    metric: str
-    statistic: str
     at_least: float | None = None
-    at_most: float | None = Field(default=None)
+    at_most: float | None = None
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> ChangeParameters:
+        if (self.at_least is None) == (self.at_most is None):
+            raise ValueError("give either at_least or at_most")
+        return self
 
 
 def change(asked: Asked, wanted: ChangeParameters) -> Finding:

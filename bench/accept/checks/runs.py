@@ -11,9 +11,9 @@ from bench.accept.checks.check import EITHER, MEASURED, Asked, Check, OnScenario
 from bench.accept.facts import JudgedRun, all_valid
 from bench.accept.missing import missing
 from bench.judge.checklist_result import Finding
-from bench.judge.metric import Text, outcome_is
+from bench.judge.metric import Scope, Text, outcome_is
 from bench.judge.metrics import METRICS
-from bench.judge.profile import Limit
+from bench.judge.profile import Limit, MetricName
 from bench.judge.verdict import Result, Verdict
 
 _SEVERITY = ("fail", "undecided", "pass", "not_applicable")
@@ -129,8 +129,14 @@ def _matches(pattern: str | None, text: object) -> bool:
 class OutageParameters(OnScenario):
     """A run metric of the reliability table, over a run in which a part was taken away."""
 
-    metric: str
+    metric: MetricName
     bound: float
+
+    @model_validator(mode="after")
+    def _has_one_value(self) -> OutageParameters:
+        if METRICS[self.metric].scope is not Scope.RUN:
+            raise ValueError(f"{self.metric} has no single value of the run")
+        return self
 
 
 _MEANT = frozenset({"server_restarts", "request_count", "output_length"})

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable
+from typing import Annotated
 
 import numpy as np
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from bench.accept.checks.check import SCRAPED, Asked, Check, OnScenario
 from bench.accept.facts import JudgedRun
@@ -19,6 +20,7 @@ from bench.judge.verdict import Result
 from bench.model import ServerSample
 from bench.servers.family import SERIES
 from bench.servers.series import histogram_delta
+from bench.yamlfile import nearest
 
 _NS_PER_S = 1e9
 _DEVICE_LABELS = ("UUID", "gpu", "id", "vdie_id")
@@ -26,18 +28,20 @@ _REPLICA_LABELS = ("engine", "pod", "instance")
 _ROUNDING = 1e-9  # of percentages that were scaled to fractions
 
 
+def _known_series(name: str) -> str:
+    if name not in SERIES:
+        raise ValueError(f'no series is named "{name}"; {nearest(name, list(SERIES))}')
+    return name
+
+
+SeriesName = Annotated[str, AfterValidator(_known_series)]
+
+
 class SeriesParameters(OnScenario):
     """Neutral series that must be there; with `moving`, each has to change during a run."""
 
-    series: tuple[str, ...] = Field(min_length=1)
+    series: tuple[SeriesName, ...] = Field(min_length=1)
     moving: bool = False
-
-    @model_validator(mode="after")
-    def _known(self) -> SeriesParameters:
-        for name in self.series:
-            if name not in SERIES:
-                raise ValueError(f'no series is named "{name}"')
-        return self
 
 
 def series_present(asked: Asked, wanted: SeriesParameters) -> Finding:
@@ -157,7 +161,7 @@ def driver(asked: Asked, wanted: DriverParameters) -> Finding:
 class QueueParameters(OnScenario):
     """A latency histogram of the server: the quantile's bucket against a bound."""
 
-    series: str
+    series: SeriesName
     q: float = Field(gt=0, lt=1)
     bound_s: float = Field(gt=0)
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from bench.accept.checks.check import EITHER, MEASURED, Asked, Check, OnScenario
+from bench.accept.checks.check import EITHER, MEASURED, Asked, Check, OnScenario, OnStatistic
 from bench.accept.facts import JudgedRun
 from bench.accept.missing import missing
 from bench.judge.checklist_result import Finding
@@ -15,11 +15,9 @@ from bench.judge.stats import Floats, quantiles
 _TRAILING = 20
 
 
-class SpreadParameters(OnScenario):
+class SpreadParameters(OnStatistic):
     """Coefficient of variation of one statistic over the repeats of a scenario."""
 
-    metric: str
-    statistic: str
     bound: float = Field(gt=0)
 
 
@@ -92,6 +90,12 @@ class HealthParameters(OnScenario):
 
     p99_s: float | None = None
     answered: float | None = None
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> HealthParameters:
+        if (self.p99_s is None) == (self.answered is None):
+            raise ValueError("give either p99_s or answered")
+        return self
 
 
 def health(asked: Asked, wanted: HealthParameters) -> Finding:
@@ -207,11 +211,9 @@ def run_window(run: JudgedRun) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
     return run.judgement.requests["in_window"].to_numpy(np.bool_)
 
 
-class ExpectedParameters(OnScenario):
+class ExpectedParameters(OnStatistic):
     """A statistic against the deployment's own capacity model, within a relative `tolerance`."""
 
-    metric: str
-    statistic: str
     tolerance: float = Field(default=0.2, gt=0)
 
 

@@ -11,13 +11,14 @@ import pytest
 
 from bench.accept import loads
 from bench.accept.failures import ActivityFailed
-from bench.accept.loads import Interrupted, Load, Loader, NotPossible
+from bench.accept.loads import Load, Loader, NotPossible
 from bench.accept.settings import Settings
 from bench.conduct.run import Done, Order
 from bench.judge.checklist import load_checklist
 from bench.model import Target
 from bench.record.plan_folder import PlanFolder
 from bench.record.synthetic import SyntheticRun, write_synthetic_run
+from bench.sweep.steps import Interrupted
 from bench.workload.arrivals import Poisson
 
 PEAK_RPS = 20.0

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from bench.accept.acceptance import describe
 from bench.accept.plan import plan_of
 from bench.accept.settings import Settings
 from bench.errors import ConfigError
@@ -66,6 +67,14 @@ def test_what_takes_the_service_away_comes_last() -> None:
         (way("limit", scenario="s", metric="ttft_s", statistic="p99", bound=-1), "above 0"),
         (way("utilisation", "S", scenario="s", of="cpu"), "no utilisation"),
         (way("series_present", "S", scenario="s", series=["gpu"]), "no series"),
+        (way("histogram_within", "S", scenario="s", series="q", q=0.9, bound_s=1), "no series"),
+        (way("spread", scenario="s", metric="ttft", statistic="p99", bound=1), "no metric"),
+        (way("spread", scenario="s", metric="ttft_s", statistic="p98", bound=1), "statistic"),
+        (way("expected", scenario="s", metric="output_tps", statistic="p99"), "statistic value"),
+        (way("change", scenario="s", metric="ttft_s", statistic="p99"), "either at_least"),
+        (way("outage", scenario="s", metric="ttft_s", bound=1), "no single value"),
+        (way("health", scenario="s", p99_s=1, answered=0.9), "either p99_s"),
+        (way("trend", metric="cost", drop=0.1), "no metric"),
     ],
 )
 def test_a_wrong_way_is_refused(checklist: Make, given: dict[str, Any], said: str) -> None:
@@ -73,6 +82,12 @@ def test_a_wrong_way_is_refused(checklist: Make, given: dict[str, Any], said: st
     with pytest.raises(ConfigError, match=r"X1\.p0") as caught:
         plan_of(checklist(given, s={}), Settings())
     assert said in caught.value.message
+
+
+def test_an_unknown_profile_is_refused() -> None:
+    """It is found with the plan, not when the first scenario is to be run."""
+    with pytest.raises(ConfigError, match='no profile is named "realtime"'):
+        describe("small", Settings(profile="realtime"), 1.0)
 
 
 def test_an_unknown_item_is_refused() -> None:
