@@ -14,7 +14,6 @@ from bench.judge.compare_documents import percentage
 from bench.judge.compare_likeness import unlike
 from bench.judge.compare_nights import night_mean
 from bench.judge.compare_stats import Scale, effect_on_scale, off_scale, shown_change
-from bench.judge.metrics import METRICS
 from bench.judge.profile import Compared
 from bench.nightly.nights import Night
 
@@ -110,9 +109,3 @@ def _result(night: Night, compared: Compared) -> str:
         if (row["metric"], row["statistic"]) == (compared.metric, compared.statistic):
             return str(row["result"])
     return "none"
-
-
-def worsened(series: Series, change: LevelChange) -> bool:
-    """Whether a change of level was for the worse."""
-    rose = change.after > change.before
-    return rose == (METRICS[series.compared.metric].direction == "lower")
