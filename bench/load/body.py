@@ -75,14 +75,15 @@ class Body:
     def decode(self) -> bool:
         """Decodes what has come of a stream since the last call.
 
-        True when it ended with events like the one the answer has learnt, each in a read of its
+        True when it ended with events like the one the answer has learnt, each in a piece of its
         own.
         """
         start, stop, alike = 0, len(self.pieces), False
-        one_each = len(self.marks) == stop and not self.encoding
+        if len(self.marks) != stop and not self.encoding:
+            self._give_each_its_read(stop)
         while start < stop:
             taken, end = 0, stop
-            if one_each and not self._tail and self.spoilt is None:
+            if not self.encoding and not self._tail and self.spoilt is None:
                 end = self._end_of_run(start)
                 taken = self._feed_alike(start, end)
                 end = max(start + taken, start + 1)
@@ -95,6 +96,16 @@ class Body:
             self.marks, self.times_ns, self.lows_ns = array("q"), array("q"), array("q")
             self.pending_bytes = self._tail_bytes
         return alike
+
+    def _give_each_its_read(self, pieces: int) -> None:
+        """Says of every piece when it came, where some reads gave several."""
+        times_ns, lows_ns, before = array("q"), array("q"), 0
+        for mark, at_ns, low_ns in zip(self.marks, self.times_ns, self.lows_ns, strict=True):
+            times_ns.extend([at_ns] * (mark - before))
+            lows_ns.extend([low_ns] * (mark - before))
+            before = mark
+        self.marks = array("q", range(1, pieces + 1))
+        self.times_ns, self.lows_ns = times_ns, lows_ns
 
     def _end_of_run(self, start: int) -> int:
         """Up to which piece they end the way the answer has learnt."""

@@ -21,9 +21,9 @@ HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding
 READ_NS = 1_000
 
 
-def content(text: str, total: int | None = None) -> bytes:
+def content(text: str, total: int | None = None, *, key: str = "content") -> bytes:
     """An event, with the running usage of `total` output tokens where that is given."""
-    choice = {"index": 0, "delta": {"content": text}, "finish_reason": None}
+    choice = {"index": 0, "delta": {key: text}, "finish_reason": None}
     event: dict[str, Any] = {"id": "chat-1", "choices": [choice]}
     if total is not None:
         counts = {"total_tokens": 9 + total, "completion_tokens": total}
@@ -48,6 +48,10 @@ TEXTS = st.sampled_from(
         "completion_tokens",
         '"',
         "\\n",
+        "\n",
+        "\\",
+        "\x1f",
+        '{"a": "b\\"}',
         "}]}",
         "",
         "long text",
@@ -62,9 +66,11 @@ def chunked_streams(draw: st.DrawFn) -> list[bytes]:
     """The chunks of a stream: mostly an event each, some with two, some with half of one."""
     events, total = [], 0
     counted = draw(st.booleans())
-    for _ in range(draw(st.integers(1, 80))):
+    reasoned = draw(st.integers(0, 20))
+    for number in range(draw(st.integers(1, 80))):
         total += draw(st.sampled_from([1, 1, 1, 1, 3, 0]))
-        events.append(content(draw(TEXTS), total if counted else None))
+        key = "reasoning_content" if number < reasoned else "content"
+        events.append(content(draw(TEXTS), total if counted else None, key=key))
     if draw(st.booleans()):
         events.insert(draw(st.integers(0, len(events))), CHANGED)
     chunks: list[bytes] = []
@@ -80,9 +86,12 @@ def chunked_streams(draw: st.DrawFn) -> list[bytes]:
     return [b"%x\r\n%b\r\n" % (len(chunk), chunk) for chunk in chunks]
 
 
-def taken(reads: list[bytes], *, postpone: bool, decode_every: int = 1) -> Exchange:
-    """The record of a flight that is fed as the wire transport does it."""
+def taken(
+    reads: list[bytes], *, postpone: bool, decode_every: int = 1, parse_every: int = 32
+) -> tuple[Exchange, str]:
+    """The record and the text of a flight that is fed as the wire transport does it."""
     flight = Flight(Turn(0, None, None, None, None), 0, 0, "r")
+    flight.answer.text, flight.parse_every = [], parse_every
     flight.parser = httptools.HttpResponseParser(flight)
     for number, read in enumerate(reads, 1):
         at_ns = number * READ_NS
@@ -95,7 +104,7 @@ def taken(reads: list[bytes], *, postpone: bool, decode_every: int = 1) -> Excha
             flight.decode()
     assert flight.complete
     flight.hang_up()
-    return conclude(flight)
+    return conclude(flight), "".join(flight.answer.text)
 
 
 @st.composite
@@ -113,15 +122,17 @@ def reads(draw: st.DrawFn) -> list[bytes]:
     return [whole[low:high] for low, high in pairwise(sorted({0, *edges, len(whole)}))]
 
 
-@given(reads(), st.integers(1, 5))
-def test_postponed_reads_give_the_same_record(received: list[bytes], decode_every: int) -> None:
-    """Arrivals, tokens and counts are those of a flight that parses every read at once."""
+@given(reads(), st.integers(1, 5), st.integers(1, 32))
+def test_postponed_reads_give_the_same_record(
+    received: list[bytes], decode_every: int, parse_every: int
+) -> None:
+    """Arrivals, tokens, counts and text are those of a flight that parses every read at once."""
     with patch("bench.load.dialects.openai.form_of", return_value=None):
         plain = taken(received, postpone=False)  # every event is parsed
     assert plain == taken(received, postpone=False)
-    postponed = taken(received, postpone=True, decode_every=decode_every)
+    postponed = taken(received, postpone=True, decode_every=decode_every, parse_every=parse_every)
     assert plain == postponed
-    assert plain.outcome is Outcome.OK or plain.error_class == "empty"
+    assert plain[0].outcome is Outcome.OK or plain[0].error_class == "empty"
 
 
 def test_reads_of_a_running_stream_are_postponed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -133,6 +144,6 @@ def test_reads_of_a_running_stream_are_postponed(monkeypatch: pytest.MonkeyPatch
     )
     events = [content("a")] * (2 * flight_module.UNPARSED_READS + 12)
     sent = [b"%x\r\n%b\r\n" % (len(event), event) for event in [*events, FINISH]]
-    got = taken([HEAD, *sent, b"0\r\n\r\n"], postpone=True)
+    got, _ = taken([HEAD, *sent, b"0\r\n\r\n"], postpone=True)
     assert parsed == [flight_module.UNPARSED_READS, flight_module.UNPARSED_READS, 10]
     assert list(got.arrival_ns) == [(2 + number) * READ_NS for number in range(len(events))]

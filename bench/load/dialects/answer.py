@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 
 from bench.load.dialects.account import TokenAccount, account_of
-from bench.load.dialects.form import Form
+from bench.load.dialects.form import Form, as_said
 from bench.load.framing import SSE, Framing
 from bench.model import Prompt, RequestStyle, Turn
 
@@ -141,8 +141,8 @@ class Answer:
         self._low.extend(lows_ns[:count])
         self._content.extend(_ONE * count)
         self.events += count
-        if self.text is not None:
-            self.text.append(b"".join(texts).decode("utf-8", "replace"))
+        if self.text is not None and self.form.visible:
+            self.text.append(as_said(texts))
         return count
 
     def _parse(self, payload: bytes, at_ns: int, low_ns: int) -> None:

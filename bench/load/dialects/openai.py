@@ -16,6 +16,12 @@ from bench.model import Prompt, RequestStyle, Turn
 
 _MS = 1e-3
 _US = 1e-6
+_TEXTS = {"content": True, "text": True, "reasoning": False, "reasoning_content": False}
+"""Where a token's text stands in an event, and whether it is part of the visible answer."""
+
+_CARRIERS = (*_TEXTS, "tool_calls", "function_call", "refusal")
+"""What is not empty where an event carries tokens."""
+
 _SERVER_TIMES = frozenset({"batch_size", "timings", "metrics", "prefill_time"})
 
 
@@ -81,18 +87,20 @@ def read_whole(answer: Answer, body: dict[str, Any]) -> None:
 
 
 def _learn(answer: Answer, payload: bytes, choice: Mapping[str, Any], *, counted: bool) -> None:
+    """Keeps the form of an event that carries a text and nothing else."""
     delta = choice.get("delta")
-    text, key = (
-        (choice.get("text"), b'"text":"')
-        if delta is None
-        else (delta.get("content"), b'"content":"')
-    )
-    if not text or choice.get("token_ids") or payload.count(key) != 1:
+    said: Mapping[str, Any] = {"text": choice.get("text")} if delta is None else delta
+    carried = [name for name in _CARRIERS if said.get(name)]
+    if len(carried) != 1 or carried[0] not in _TEXTS or choice.get("token_ids"):
+        return
+    name, key = carried[0], b'"%b":"' % carried[0].encode()
+    if payload.count(key) != 1:
         return
     start = payload.index(key) + len(key)
     end = payload.find(b'"', start)
-    if payload[start:end] == text.encode():
-        answer.form = form_of(payload, start, end, counted=counted) or answer.form
+    if payload[start:end] == said[name].encode():
+        form = form_of(payload, start, end, counted=counted, visible=_TEXTS[name])
+        answer.form = form or answer.form
 
 
 def _read_choice(
@@ -107,14 +115,7 @@ def _read_choice(
         carried = text = choice.get("text")
     else:
         text = delta.get("content")
-        carried = (
-            text
-            or delta.get("reasoning")
-            or delta.get("reasoning_content")
-            or delta.get("tool_calls")
-            or delta.get("function_call")
-            or delta.get("refusal")
-        )
+        carried = any(map(delta.get, _CARRIERS))
         if not carried and "role" in delta and answer.role_ns is None:
             answer.role_ns = at_ns
     answer.finish(choice.get("finish_reason"))

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import gzip
+import json
 import zlib
 from collections.abc import Callable
 from itertools import pairwise
+from unittest.mock import patch
 
 import pytest
 
 from bench.load import body as body_module
+from bench.load.dialects.answer import Answer
 from bench.load.flight import Flight
 from bench.model import Exchange, Outcome, Timeouts, Turn
 
@@ -79,16 +82,62 @@ def test_events_of_the_common_form_are_taken_together(received: Received) -> Non
     assert flight.body.size_bytes == sum(len(event(content)) for content in "abcd")
 
 
+@pytest.mark.parametrize("text", ["\\n", '\\"', "\\\\", "\\u4f60"])
+def test_an_escape_in_the_text_is_of_the_common_form(text: str) -> None:
+    """Code and JSON are full of them."""
+    flight = waiting()
+    flight.answer.text = []
+    for number, piece in enumerate((event("a"), event("b"), event(text)), 2):
+        take(flight, piece, number * S)
+        flight.decode() if number == 2 else None
+    with patch.object(Answer, "feed", side_effect=AssertionError("parsed")):
+        assert flight.body.decode()
+    assert "".join(flight.answer.text) == json.loads(f'"ab{text}"')
+
+
+def test_reads_of_several_chunks_are_taken_together_too() -> None:
+    """A client that has fallen behind meets them, and has no time to parse each."""
+    flight = waiting()
+    take(flight, event("a"), 2 * S)
+    flight.decode()
+    for number in (3, 4):
+        flight.on_body(event("b"))
+        take(flight, event("c"), number * S)
+    with patch.object(Answer, "feed", side_effect=AssertionError("parsed")):
+        assert flight.body.decode()
+    assert list(flight.answer.account().arrival_ns) == [2 * S, 3 * S, 3 * S, 4 * S, 4 * S]
+
+
 @pytest.mark.parametrize(
-    "odd", [event(""), event('\\"'), event("a") * 2, event("a")[:-1], b": ping\n\n"]
+    "odd",
+    [
+        event(""),
+        event('"'),
+        event("\\"),
+        event("\\x"),
+        event("\\ud83d"),
+        event("a") * 2,
+        event("a")[:-1],
+        b": ping\n\n",
+    ],
 )
 def test_an_event_of_another_form_is_read_by_itself(odd: bytes) -> None:
-    """What is not exactly the known form, or not one a read, is decoded in full."""
+    """What is not exactly the known form, or not one a piece, is decoded in full."""
     flight = waiting()
     for number, piece in enumerate((event("a"), event("b"), odd), 2):
         take(flight, piece, number * S)
         flight.decode() if number == 2 else None
     assert not flight.body.decode()
+
+
+def test_two_broken_strings_are_no_whole_one() -> None:
+    """A backslash at the end of one text escapes its own quote, not the next text's start."""
+    flight = waiting()
+    for number, piece in enumerate((event("a"), event("b\\"), event('"c')), 2):
+        take(flight, piece, number * S)
+        flight.decode() if number == 2 else None
+    flight.decode()
+    assert flight.answer.malformed is not None
 
 
 def test_a_first_token_in_a_shared_read_may_be_uncertain(received: Received) -> None:
