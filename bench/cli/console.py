@@ -156,6 +156,8 @@ def ending(bounds: Bounds, stop: Stop | None) -> str:
     early = []
     if stop is not None and stop.max_errors is not None:
         early.append(f"at {stop.max_errors} errors")
+    if stop is not None and stop.max_errors_in_a_row not in (None, "never"):
+        early.append(f"at {stop.max_errors_in_a_row} errors in a row")
     if stop is not None and stop.error_rate_above is not None:
         early.append(
             f"at over {stop.error_rate_above * 100:g} % errors in {stop.error_rate_for_s:g} s"

@@ -26,6 +26,7 @@ _WORKLOAD = (
     "rate", "arrivals", "concurrency", "max_concurrency", "requests", "duration", "warmup",
     "speed", "dequantize", "limit", "scale_input", "scale_output", "max_input", "max_output",
     "skip_bad", "format", "seed", "salt", "prompt_length", "tokenizer_file", "temperature",
+    "keep_going",
 )  # fmt: skip
 _RENAMED = {
     "rate": "rate_rps",
@@ -61,6 +62,9 @@ _PLAN_OPTIONS = (
     click.option("--duration", type=float, metavar="S", help="Send for S seconds."),
     click.option(
         "--warmup", type=int, metavar="N", help="First N requests are recorded but not judged."
+    ),
+    click.option(
+        "--keep-going", is_flag=True, help="Closed loop: don't stop at 20 errors in a row per slot."
     ),
     click.option("--speed", type=float, metavar="X", help="Replay recorded times X times as fast."),
     click.option(

@@ -97,7 +97,7 @@ def command(url: str, as_json: bool, **options: Any) -> None:
 
     recipe = recipe_of(options)
     profile = load_profile(options["profile"]) if options["profile"] else None
-    console = Console(quiet=as_json and not sys.stderr.isatty(), stop=recipe.stop)
+    console = Console(quiet=as_json and not sys.stderr.isatty(), stop=recipe.stop_conditions)
     order = order_of(url, recipe, profile, options)
     selftest = before_run(order.workers, console.note) if options["selftest"] else None
     order = replace(order, pin_cpus=options["pin_cpus"], selftest=selftest)

@@ -129,7 +129,7 @@ class _Conductor:
         self._ready = ready
         self._folder = folder
         self._watch = watch
-        self._tally = Tally(order.recipe.stop)
+        self._tally = Tally(order.recipe.stop_conditions)
         self._reason: str | None = None
         self._interrupts = 0
         self._start_ns = self._start_unix_ns = 0

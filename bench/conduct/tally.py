@@ -43,6 +43,7 @@ class Tally:
         self._stop = stop
         self._last: dict[int, dict[str, Any]] = {}
         self._history: deque[tuple[int, int, int]] = deque()
+        self._at_last_ok = (0, 0)
         self.totals = Totals()
 
     def take(self, worker: int, counters: dict[str, Any]) -> str | None:
@@ -63,9 +64,27 @@ class Tally:
         stop, totals = self._stop, self.totals
         if stop.max_errors is not None and totals.failed >= stop.max_errors:
             return f"{totals.failed} errors reached max_errors {stop.max_errors}"
+        return self._errors_in_a_row() or self._error_rate(at_ns)
+
+    def _errors_in_a_row(self) -> str | None:
+        """Counts from the last report with a good answer: the row may have begun before it."""
+        stop, totals = self._stop, self.totals
+        ok, failed_before = self._at_last_ok
+        if totals.ok != ok:
+            self._at_last_ok = totals.ok, totals.failed
+            return None
+        most, in_a_row = stop.max_errors_in_a_row, totals.failed - failed_before
+        if most is None or most == "never" or in_a_row < most:
+            return None
+        common = max(totals.failed_by_class, key=lambda name: totals.failed_by_class[name])
+        return (
+            f"{in_a_row} errors in a row reached max_errors_in_a_row {most} (most often {common})"
+        )
+
+    def _error_rate(self, at_ns: int) -> str | None:
+        stop, totals, history = self._stop, self.totals, self._history
         if stop.error_rate_above is None:
             return None
-        history = self._history
         history.append((at_ns, totals.failed, totals.ok + totals.failed))
         since_ns = at_ns - round(stop.error_rate_for_s * 1e9)
         while len(history) > 1 and history[1][0] <= since_ns:

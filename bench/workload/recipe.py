@@ -157,10 +157,17 @@ class Sampling(StrictModel):
     extra: dict[str, Any] = Field(default_factory=dict, description="More fields of the body.")
 
 
+ERRORS_PER_SLOT = 20
+
+
 class Stop(StrictModel):
     """Conditions that end a run early."""
 
     max_errors: Count | None = None
+    max_errors_in_a_row: Count | Literal["never"] | None = Field(
+        default=None,
+        description=f"Absent: {ERRORS_PER_SLOT} for each slot of a closed loop; never in an open.",
+    )
     error_rate_above: float | None = Field(default=None, gt=0, lt=1, description="A fraction.")
     error_rate_for_s: Positive = 10.0
 
@@ -238,6 +245,18 @@ class Recipe(StrictModel):
             raise ValueError("prompt_length local_tokenizer needs tokenizer_file")
         return self
 
+    @property
+    def stop_conditions(self) -> Stop:
+        """`stop`, with what ends a closed loop where the recipe says nothing.
+
+        Failures are faster than answers, so a closed loop sends a server that went away the rest
+        of its plan within seconds.  An open loop keeps to its times, and outages are measured.
+        """
+        if self.stop.max_errors_in_a_row is not None or not isinstance(self.arrivals, Closed):
+            return self.stop
+        most = ERRORS_PER_SLOT * self.arrivals.concurrency
+        return self.stop.model_copy(update={"max_errors_in_a_row": most})
+
     def in_folder(self, folder: Path) -> Recipe:
         """The recipe with its relative paths counted from `folder`."""
         placed = self.model_copy()
@@ -271,7 +290,8 @@ def recipe_hash(recipe: Recipe) -> str:
 
 def recipe_manifest(recipe: Recipe) -> dict[str, Any]:
     """The recipe as resolved, every default filled in, for a manifest; no header values."""
-    return _without_header_values(recipe.model_dump(mode="json"))
+    resolved = recipe.model_copy(update={"stop": recipe.stop_conditions})
+    return _without_header_values(resolved.model_dump(mode="json"))
 
 
 def request_fields(recipe: Recipe, environ: Mapping[str, str]) -> dict[str, Any]:

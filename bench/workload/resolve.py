@@ -24,7 +24,8 @@ class Overrides:
     """Options of the command line that replace parts of a recipe; None leaves it as it is.
 
     `arrivals`: "poisson", "constant", "gamma:CV", "weibull:CV" or "recorded".
-    `warmup_requests`: 0 takes the recipe's warm-up away.
+    `warmup_requests`: 0 takes the recipe's warm-up away.  `keep_going`: errors in a row do not end
+    the run.
     """
 
     rate_rps: float | None = None
@@ -49,6 +50,7 @@ class Overrides:
     prompt_length: str | None = None
     tokenizer_file: str | None = None
     temperature: float | None = None
+    keep_going: bool | None = None
 
 
 def resolve_recipe(name_or_path: str | Path) -> Recipe:
@@ -124,6 +126,8 @@ def override(recipe: Recipe, options: Overrides) -> Recipe:
         fields["warmup"] = (
             {"requests": given["warmup_requests"]} if given["warmup_requests"] else None
         )
+    if given.get("keep_going"):
+        fields["stop"]["max_errors_in_a_row"] = "never"
     if "temperature" in given:
         fields["sampling"]["temperature"] = given["temperature"]
     if "tokenizer_file" in given:

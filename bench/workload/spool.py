@@ -1,4 +1,4 @@
-"""What a plan holds of each request beyond numbers, block ids and messages, in a nameless file.
+"""What a plan holds of a request beside its numbers: block ids and messages, in a nameless file.
 
 A plan of a long trace keeps a file offset per request in memory, and no content.  The file has no
 name in any folder: the kernel frees it with the last process that has it open, however that ends.

@@ -137,7 +137,3 @@ class TraceReading:
     @property
     def block_rule(self) -> BlockRule | None:
         return self.blocks.rule if self.blocks else None
-
-    @property
-    def bad_rows(self) -> int:
-        return self.counts["bad"]

@@ -104,6 +104,21 @@ def test_a_server_that_restarts_in_the_middle(
     assert EXIT_CODES[verdict["verdict"]] is ExitCode.UNDECIDED
 
 
+def test_a_closed_loop_does_not_send_a_dead_server_its_plan(
+    tmp_path: Path, conducting: Conduct, assert_accounted: Accounted
+) -> None:
+    """Without any stop condition of the recipe's, it ends at 20 errors in a row for each slot."""
+    with ExitStack() as servers:
+        sim = servers.enter_context(running_sim(SimConfig(port=0, step_s=0.002)))
+        with conducting(sim.url, tmp_path, workers=1, concurrency=8, requests=1_000_000) as run:
+            run.wait_for_seconds(1)
+            servers.close()
+            end = run.finish()
+    assert re.search(r"in a row reached max_errors_in_a_row 160 .*connect_refused", end["reason"])
+    assert end["aborted"] > 0
+    assert_accounted(run.folder, end)
+
+
 # -- Ctrl-C ------------------------------------------------------------------------------------
 
 

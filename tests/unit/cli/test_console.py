@@ -85,6 +85,8 @@ def test_a_plain_line_has_the_same_in_short() -> None:
         (Bounds(1200, 60.0, 5.0), None, "after 1,200 requests or at 60 s, early by Ctrl-C"),
         (Bounds(), None, "when nothing is left to send"),
         (Bounds(10), Stop(max_errors=7), "early at 7 errors or by Ctrl-C"),
+        (Bounds(10), Stop(max_errors_in_a_row=40), "early at 40 errors in a row or by Ctrl-C"),
+        (Bounds(10), Stop(max_errors_in_a_row="never"), "early by Ctrl-C"),
         (Bounds(10), Stop(error_rate_above=0.01), "early at over 1 % errors in 10 s or by Ctrl-C"),
     ],
 )

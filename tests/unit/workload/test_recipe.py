@@ -25,6 +25,7 @@ from bench.workload.recipe import (
     request_fields,
     with_recipe,
 )
+from bench.workload.resolve import Overrides, override
 
 MINIMAL = """\
 name: small
@@ -116,6 +117,19 @@ def test_the_hash_is_of_the_meaning(tmp_path: Path) -> None:
     shuffled = "\n".join([*lines[2:], "endpoint: chat", "# a comment", *lines[:2]])
     assert recipe_hash(load(tmp_path / "elsewhere", shuffled)) == plain
     assert recipe_hash(load(tmp_path, MINIMAL.replace("value: 10}", "value: 11}"))) != plain
+
+
+def test_a_closed_loop_ends_at_errors_in_a_row(tmp_path: Path) -> None:
+    """20 for each slot, and as the recipe says where it does; an open loop only as it says."""
+    opened = load(tmp_path, MINIMAL)
+    closed = override(opened, Overrides(concurrency=3))
+    assert opened.stop_conditions.max_errors_in_a_row is None
+    assert closed.stop_conditions.max_errors_in_a_row == 60
+    assert recipe_manifest(closed)["stop"]["max_errors_in_a_row"] == 60
+    said = load(tmp_path, MINIMAL + "stop: {max_errors_in_a_row: 7}\n")
+    assert said.stop_conditions.max_errors_in_a_row == 7
+    going = override(closed, Overrides(keep_going=True))
+    assert going.stop_conditions.max_errors_in_a_row == "never"
 
 
 def test_secrets_are_expanded_for_requests_and_never_written(tmp_path: Path) -> None:

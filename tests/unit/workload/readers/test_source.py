@@ -101,7 +101,7 @@ def test_skip_bad_allows_so_many_and_counts_them(reading: Reader) -> None:
     lines = ROW + "not json\n" + ROW + "[]\n" + ROW
     opened = reading(lines, skip_bad=2)
     assert len(list(opened)) == 3
-    assert opened.bad_rows == 2
+    assert opened.counts["bad"] == 2
     with pytest.raises(TraceError, match="line 4"):
         list(reading(lines, skip_bad=1))
 

@@ -80,7 +80,7 @@ def test_bad_requests_can_be_skipped(tmp_path: Path) -> None:
     path = session(tmp_path, "a", request(64, [2**41]), {"type": "n"}, request(64, [1]))
     opened = read(path, options=ReadOptions(skip_bad=2))
     assert [row.block_ids for row in opened] == [(1,)]
-    assert opened.bad_rows == 2
+    assert opened.counts["bad"] == 2
 
 
 def test_block_sizes_must_agree(tmp_path: Path) -> None:
