@@ -20,6 +20,12 @@ from bench.judge.server_view import ServerView
 from bench.judge.stats import Flags, quantiles
 from bench.judge.window import Window
 
+NO_SOCKET = "no_socket"
+"""The class of a failure that is the client's own."""
+
+INTERRUPTED = "interrupted"
+"""The reason in end.json of a run that was stopped by hand."""
+
 _NS_PER_S = 1e9
 
 
@@ -29,7 +35,8 @@ class Client:
 
     `requests` are all rows of the run with the request metrics; `in_window` marks those that are
     judged.  `end` is None for a run that was killed.  `start_ns` is the run's start on the clock of
-    the journal's `at_ns`; `server` is seen over the whole run; `workload` is the manifest's.
+    the journal's `at_ns`; `server` is seen over the whole run; `workload` is the manifest's;
+    `duration_s` how long the plan was to send, where that bounds it.
     """
 
     requests: pd.DataFrame
@@ -42,6 +49,7 @@ class Client:
     limits: ValidityLimits
     workload: Mapping[str, Any]
     ttft_limit_s: float | None = None
+    duration_s: float | None = None
 
     @property
     def seconds(self) -> list[Mapping[str, Any]]:
@@ -70,10 +78,35 @@ def lag_limit_s(client: Client) -> float:
 
 
 def sent_fraction(client: Client) -> float | None:
-    """Of those that came due; what a run's end left unsent was not due."""
+    """Of those that came due; what a run's end left unsent was not due.
+
+    A request that found nobody to connect to was sent as far as the client can: that it failed is
+    the server's doing.
+    """
     sent = ~np.isnan(column(client.requests, "sent_s"))
-    due = sent | ~outcome_is(client.requests, "aborted")
-    return float(sent.sum() / due.sum()) if due.any() else None
+    own_lack = (client.requests["error_class"] == NO_SOCKET).to_numpy(np.bool_)
+    tried = sent | (outcome_is(client.requests, "failed") & ~own_lack)
+    due = tried | ~outcome_is(client.requests, "aborted")
+    return float(tried.sum() / due.sum()) if due.any() else None
+
+
+def left_by_hand(client: Client) -> float | None:
+    """How much of the plan was left when the run was stopped by hand, by requests or by time.
+
+    Who stops when he likes what he sees finds what he likes.  0 for a run that ended otherwise.
+    """
+    end = client.end
+    if end is None:
+        return None
+    if end.get("reason") != INTERRUPTED:
+        return 0.0
+    planned = client.workload.get("requests")
+    if planned:
+        return 1 - float((~np.isnan(column(client.requests, "sent_s"))).sum()) / float(planned)
+    if client.duration_s:
+        made_s = float(end["end_ns"] - end["start_ns"]) / _NS_PER_S
+        return max(0.0, 1 - made_s / client.duration_s)
+    return 1.0
 
 
 def unaccounted(client: Client) -> float | None:
@@ -143,7 +176,7 @@ def clock_steps(client: Client) -> float | None:
 def without_socket(client: Client) -> float | None:
     """Requests of the whole run, since one outside the window tells of the same machine."""
     classes = client.requests["error_class"]
-    return float((classes == "no_socket").sum()) if len(classes) else None
+    return float((classes == NO_SOCKET).sum()) if len(classes) else None
 
 
 def restarts(client: Client) -> float | None:

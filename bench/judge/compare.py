@@ -136,10 +136,11 @@ def compare(
     judged = judged_rows(rows, confidence)
     invalid = tuple(run.name for run in (*base, *new) if not run.valid)
     change = overall([row.change for row in judged])
+    nothing_shown = bool(invalid) or change is Change.NONE
     return Comparison(
         base=tuple(run.name for run in base),
         new=tuple(run.name for run in new),
-        change=Change.UNDECIDED if invalid else change,
+        change=Change.UNDECIDED if nothing_shown else change,
         rows=judged,
         confidence=confidence,
         paired=paired,

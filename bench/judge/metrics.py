@@ -93,7 +93,8 @@ body*.  Latency counts from *intended*, so that a late client or a full queue ca
   dropped rank as +∞ in the metrics that say so; means and standard deviations are over the
   requests that have a value, and `error_rate` stands beside them.
 - The window is the main phase, less warm-up and drain as the profile's rule cuts them.  Requests of
-  the warm-up phase (cold start) are counted apart.
+  the warm-up phase (cold start) are counted apart; what a rate counts inside the window is
+  everything that the server did there, later turns of warm-up sessions too.
 - A value that is unknown is null with the reason, never 0; a metric that does not apply to a
   request (TPOT of one token) leaves the request out and counts it.
 """

@@ -37,13 +37,33 @@ def timeout_rate(measured: Measured) -> Reading:
 
 
 def availability(measured: Measured) -> Reading:
-    """Seconds in which something succeeded, of those in which anything ended or arrived."""
+    """Seconds in which something succeeded, of those in which it would have been seen.
+
+    A second without any end or arrival tells something only where a request was open that failed
+    later: a server that hangs is not there, one that is long in its prefill is.
+    """
     seconds = measured.seconds
     alive = column(seconds, "achieved") + column(seconds, "output_tokens") > 0
-    telling = alive | (column(seconds, "failed") > 0)
+    telling = alive | (column(seconds, "failed") > 0) | (_failing(measured) > 0)
     if not telling.any():
         return absent(Absence.NO_SAMPLES)
     return Reading(proportion(alive[telling], measured.confidence))
+
+
+def _failing(measured: Measured) -> Floats:
+    """In each second of the window, how many requests were open that failed in the end."""
+    lost = outcome_is(measured.requests, "failed")
+    bins, start_s = len(measured.seconds), measured.window.start_s
+    begin, end = (
+        np.nan_to_num(column(measured.requests, name)[lost] - start_s, nan=-1.0)
+        for name in ("intended_s", "done_s")
+    )
+    known = end >= begin
+    first = np.clip(np.floor(begin[known]), 0, bins).astype(np.int64)
+    after = np.clip(np.floor(end[known]) + 1, 0, bins).astype(np.int64)
+    steps = np.bincount(first, minlength=bins + 1) - np.bincount(after, minlength=bins + 1)
+    open_at: Floats = np.cumsum(steps)[:bins].astype(np.float64)
+    return open_at
 
 
 def request_availability(measured: Measured) -> Reading:
@@ -68,7 +88,7 @@ def recovery_s(measured: Measured) -> Reading:
 
 def jitter(measured: Measured) -> Reading:
     """Coefficient of variation of the median E2E latency of 20 equal parts of the window."""
-    values, at_s = _finished(measured)
+    values, at_s = _ended(measured)
     window = measured.window
     if len(values) < 2 * _JITTER_INTERVALS:
         return absent(Absence.NO_INTERVALS)
@@ -78,16 +98,20 @@ def jitter(measured: Measured) -> Reading:
     medians = np.array([nearest_rank(part, 0.5) for part in parts if len(part)])
     if len(medians) < _JITTER_INTERVALS:
         return absent(Absence.NO_INTERVALS)
+    if np.isinf(medians).any():
+        return exact(math.inf, len(values))
     return exact(float(medians.std(ddof=1) / medians.mean()), len(values))
 
 
 def latency_spread(measured: Measured) -> Reading:
-    values, _ = _finished(measured)
+    values, _ = _ended(measured)
     ascending = np.sort(values)
-    median = nearest_rank(ascending, 0.5)
+    median, high = nearest_rank(ascending, 0.5), nearest_rank(ascending, 0.95)
     if not median > 0:
         return absent(Absence.NO_SAMPLES)
-    return exact((nearest_rank(ascending, 0.95) - median) / median, len(values))
+    if math.isinf(high):
+        return exact(math.inf, len(values))
+    return exact((high - median) / median, len(values))
 
 
 def burst_degradation(measured: Measured) -> Reading:
@@ -103,13 +127,15 @@ def burst_degradation(measured: Measured) -> Reading:
     counts = offered[: parts * _BURST_S].reshape(parts, _BURST_S).sum(axis=1)
     median = float(np.median(counts))
     bursts = np.flatnonzero(counts > 2 * median + 3 * math.sqrt(2 * median))
-    values, at_s = _finished(measured)
+    values, at_s = _ended(measured)
     part = ((at_s - measured.window.start_s) // _BURST_S).astype(np.int64)
     inside = np.isin(part, bursts)
     before = part < (bursts[0] if len(bursts) else 0)
     if not inside.any() or not before.any():
         return absent(Absence.NO_BURST)
     during, calm = quantiles(values[inside], [0.95])[0], quantiles(values[before], [0.95])[0]
+    if not 0 < calm < math.inf:
+        return absent(Absence.NO_SAMPLES)
     return exact(during / calm - 1, int(np.count_nonzero(inside)))
 
 
@@ -127,11 +153,11 @@ def load_balance(measured: Measured) -> Reading:
     return exact(float(1 - shares.std() / shares.mean()), int(shares.sum()))
 
 
-def _finished(measured: Measured) -> tuple[Floats, Floats]:
-    """E2E latency and intended start of the requests that ended well."""
+def _ended(measured: Measured) -> tuple[Floats, Floats]:
+    """E2E latency (+inf where the request failed or was dropped) and intended start of requests."""
     latency = measured.columns["e2e_s"].values
-    ok = measured.ok & np.isfinite(latency)
-    return latency[ok], column(measured.requests, "intended_s")[ok]
+    known = ~np.isnan(latency)
+    return latency[known], column(measured.requests, "intended_s")[known]
 
 
 RELIABILITY: tuple[Metric, ...] = (
@@ -167,9 +193,9 @@ RELIABILITY: tuple[Metric, ...] = (
         title_en="Availability, by time",
         unit="fraction",
         formula="seconds in which a request succeeded or a token arrived / those in which anything "
-        "ended or arrived",
-        formula_zh="有请求成功或 Token 到达的秒数 / 有任何结束或到达的秒数",
-        applies_to="the window's 1 s slots; a silent second tells nothing and is left out",
+        "ended or arrived, or a request was open that failed later",
+        formula_zh="有请求成功或 Token 到达的秒数 / 有任何结束或到达、或有后来失败的请求在途的秒数",
+        applies_to="the window's 1 s slots; any other silent second tells nothing and is left out",
         direction="higher",
         source="§5.4.1",
         run=availability,
@@ -209,7 +235,7 @@ RELIABILITY: tuple[Metric, ...] = (
         unit="fraction",
         formula="standard deviation / mean of the E2E medians of 20 equal parts of the window",
         formula_zh="窗口 20 等分各段 E2E 中位数的标准差 / 均值",
-        applies_to="windows of at least 40 finished requests",
+        applies_to="windows of at least 40 ended requests; +inf where failed ones reach a median",
         direction="lower",
         source="§5.5, §13 (< 10 %)",
         run=jitter,
@@ -222,7 +248,7 @@ RELIABILITY: tuple[Metric, ...] = (
         unit="fraction",
         formula="(P95 − P50) / P50 of E2E latency",
         formula_zh="E2E 延迟的 (P95 − P50) / P50",
-        applies_to="requests that ended well",
+        applies_to="planned requests; +inf where failed or dropped ones reach P95",
         direction="lower",
         source="§5.5",
         run=latency_spread,
@@ -235,7 +261,8 @@ RELIABILITY: tuple[Metric, ...] = (
         unit="fraction",
         formula="P95 of E2E latency in bursts / before the first burst − 1",
         formula_zh="突发期 E2E 延迟 P95 / 首次突发前的 P95 − 1",
-        applies_to="windows with 5 s of more than twice the median arrivals",
+        applies_to="windows with 5 s of more than twice the median arrivals; +inf where failed "
+        "requests reach the P95 of a burst",
         direction="lower",
         source="§5.5.2 (< 50 %)",
         run=burst_degradation,

@@ -20,7 +20,7 @@ from bench.judge.metrics import METRICS
 from bench.judge.ranked import Ranked
 from bench.judge.score_weights import DIMENSIONS, SCENARIOS
 from bench.judge.stats import finite_or_none, nearest_rank
-from bench.judge.verdict import Evidence
+from bench.judge.verdict import MAX_LOST_FRACTION, Evidence
 
 if TYPE_CHECKING:
     from bench.judge.profile import Score, Scored
@@ -106,6 +106,8 @@ def _statistic(scored: Scored, known: Ranked) -> float:
         return math.nan
     if scored.statistic == "mean":
         finite = known.values[np.isfinite(known.values)]
+        if len(known) - len(finite) > MAX_LOST_FRACTION * len(known):
+            return math.inf
         return float(finite.mean(dtype=np.float64)) if len(finite) else math.nan
     quantile = scored.quantile
     return float(known.values.max()) if quantile is None else nearest_rank(known, quantile)

@@ -115,6 +115,17 @@ RULES: tuple[Rule, ...] = (
         ),
     ),
     Rule(
+        name="left_by_hand",
+        title=Text("手动停止时剩余的计划比例", "Plan left when it was stopped by hand"),
+        unit="fraction",
+        limit=lambda client: round(1 - client.limits.sent_fraction, 9),
+        measure=measures.left_by_hand,
+        advice=Text(
+            "运行被手动停止：请完整运行，或把计划改短。",
+            "The run was stopped by hand: run it whole, or plan a shorter one.",
+        ),
+    ),
+    Rule(
         name="balance",
         title=Text("未入账的请求", "Requests unaccounted for"),
         unit="requests",

@@ -15,16 +15,28 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.judge.metric import ABSENT, REQUESTS, Kind, Measured, Metric, Reading, Scope, Text
+from bench.judge.metric import (
+    ABSENT,
+    REQUESTS,
+    Kind,
+    Measured,
+    Metric,
+    Reading,
+    Scope,
+    Text,
+    outcome_is,
+)
 from bench.judge.metrics import METRICS
 from bench.judge.profile import Limit, quantile_of
 from bench.judge.ranked import Ranked
 from bench.judge.stats import (
     Estimate,
+    Flags,
     batch_means,
     design_effect,
     more_needed,
     nearest_rank,
+    proportion,
     quantile_ranks,
     ratio_of_sums,
 )
@@ -32,6 +44,9 @@ from bench.judge.tokens import count_beyond, sum_per_request
 
 MAX_UNKNOWN_FRACTION = 0.01
 """Share of requests whose value may be unknown for a mean to be judged all the same."""
+
+MAX_LOST_FRACTION = 0.01
+"""Share of requests that may have failed or been dropped for a mean to be judged by the others."""
 
 _MAX_ADVICE = 10**8
 
@@ -97,8 +112,10 @@ def overall(results: Sequence[Result], valid: bool) -> Verdict:
 
 
 def judge_limit(limit: Limit, evidence: Evidence) -> Judged:
-    """Decide one limit."""
+    """Decide one limit.  Where the window judges no request, nothing is decided."""
     metric = METRICS[limit.metric]
+    if not len(evidence.measured.requests):
+        return Judged(Result.UNDECIDED, Estimate(math.nan), advice=_EMPTY)
     if metric.scope is Scope.RUN:
         return _judge_reading(evidence, metric, limit)
     if metric.scope is Scope.TOKEN:
@@ -121,7 +138,8 @@ def _judge_requests(evidence: Evidence, metric: Metric, limit: Limit) -> Judged:
         estimate = batch_means(finite, confidence)
         if unknown > MAX_UNKNOWN_FRACTION * len(values):
             return Judged(Result.UNDECIDED, estimate, unknown, _too_many_unknown(unknown))
-        return _judge_interval(estimate, metric, limit, unknown, REQUESTS)
+        judged = _judge_interval(estimate, metric, limit, unknown, REQUESTS)
+        return _with_lost(judged, np.isinf(values), MAX_LOST_FRACTION, confidence)
 
     def effect(threshold: float) -> float:
         return design_effect(values <= threshold)
@@ -131,7 +149,34 @@ def _judge_requests(evidence: Evidence, metric: Metric, limit: Limit) -> Judged:
 
 
 def _judge_gaps(evidence: Evidence, metric: Metric, limit: Limit) -> Judged:
-    """ITL: every token counts, and the tokens of one request are one cluster."""
+    """ITL: every token counts; the tokens of lost requests never came, and are over every limit."""
+    judged = _judge_arrived_gaps(evidence, metric, limit)
+    measured, q = evidence.measured, quantile_of(limit.statistic)
+    allowed = {"max": 0.0, "mean": MAX_LOST_FRACTION}.get(limit.statistic, 1 - (q or 0.0))
+    lost = outcome_is(measured.requests, "failed", "dropped")
+    return _with_lost(judged, lost, allowed, measured.confidence)
+
+
+def _with_lost(judged: Judged, lost: Flags, allowed: float, confidence: float) -> Judged:
+    """What is judged on the other requests, held against how many were lost.
+
+    Where more than `allowed` of them were, and that is no chance, the value is +∞; where it may be
+    chance, there is no pass.
+    """
+    found = proportion(lost, confidence)
+    if not found.value > allowed:
+        return judged
+    advice = _lost(int(lost.sum()), len(lost))
+    if found.low > allowed:
+        endless = Estimate(math.inf, math.inf, math.inf, judged.estimate.n)
+        return Judged(Result.FAIL, endless, judged.unknown, advice)
+    if judged.result in (Result.PASS, Result.NOT_APPLICABLE):
+        return Judged(Result.UNDECIDED, judged.estimate, judged.unknown, advice)
+    return judged
+
+
+def _judge_arrived_gaps(evidence: Evidence, metric: Metric, limit: Limit) -> Judged:
+    """By the gaps that were seen; the tokens of one request are one cluster."""
     gaps, measured = evidence.itl_s, evidence.measured
     if not len(gaps):
         return Judged(Result.NOT_APPLICABLE, Estimate(math.nan), advice=_NOTHING)
@@ -244,8 +289,16 @@ def _compare(estimate: Estimate, metric: Metric, bound: float) -> Result:
     return Result.FAIL if low > bound else Result.UNDECIDED
 
 
+_EMPTY = Text("窗口内没有被判定的请求。", "the window judges no request")
 _NOTHING = Text("没有适用的样本。", "no sample that it applies to")
 _TOO_SHORT = Text("窗口太短：至少需要 10 个样本。", "too short: an interval needs 10 samples")
+
+
+def _lost(count: int, of: int) -> Text:
+    return Text(
+        f"{of:,} 个请求中 {count:,} 个失败或被丢弃，计为超过限值。",
+        f"{count:,} of {of:,} requests failed or were dropped, and count as over the limit",
+    )
 
 
 def _too_many_unknown(unknown: int) -> Text:

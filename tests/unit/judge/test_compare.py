@@ -114,6 +114,15 @@ def test_a_given_profile_makes_the_runs_own_irrelevant(synthetic_run: MakeRun) -
     assert differing([judged(path)], [other], same_profile=True) == []
 
 
+def test_two_windows_without_requests_are_not_the_same(
+    hand_run: Callable[..., Any], ok_row: Callable[..., Any]
+) -> None:
+    """All of both runs is warm-up: nothing was compared, and that is no "nothing changed"."""
+    run = hand_run([ok_row(float(k), phase="warmup") for k in range(20)])
+    found = compare([JudgedRun("a", {}, judge(run))], [JudgedRun("b", {}, judge(run))])
+    assert (found.change, {row.change for row in found.rows}) == (Change.UNDECIDED, {Change.NONE})
+
+
 def test_runs_of_one_plan_are_paired(synthetic_run: MakeRun) -> None:
     """The same plan in an open loop is resampled at the same stretches and joined by request."""
     plan = {"workload": {"digest": "d"}, "load": {"pace": {"concurrency": None}}}

@@ -194,6 +194,16 @@ def test_availability_is_of_seconds_that_tell(
     assert (row["value"], row["n"]) == (0.75, 4)
 
 
+def test_a_server_that_hangs_is_not_available(
+    hand_run: Callable[..., Any], ok_row: Callable[..., Any], failed_row: Callable[..., Any]
+) -> None:
+    """Ten silent seconds with a request that times out count; with one that is only slow, none."""
+    hung = values(hand_run([ok_row(0.0), failed_row(1.0, 9.5, "idle_timeout"), ok_row(11.0)]))
+    assert (hung["availability"]["value"], hung["availability"]["n"]) == (pytest.approx(2 / 12), 12)
+    slow = values(hand_run([ok_row(0.0), ok_row(1.0, ttft_s=9.5), ok_row(11.0)]))
+    assert (slow["availability"]["value"], slow["availability"]["n"]) == (1.0, 3)
+
+
 def test_recovery_is_the_longest_outage(
     hand_run: Callable[..., Any], ok_row: Callable[..., Any], failed_row: Callable[..., Any]
 ) -> None:
@@ -225,6 +235,27 @@ def test_burst_degradation_compares_with_the_time_before(
     row = values(hand_run([*calm, *burst, *after]))["burst_degradation"]
     assert row["value"] == pytest.approx(0.5, abs=1e-6)
     assert values(hand_run(calm))["burst_degradation"]["value"] is None
+
+
+def test_shedding_a_burst_is_a_degradation(
+    hand_run: Callable[..., Any], ok_row: Callable[..., Any], failed_row: Callable[..., Any]
+) -> None:
+    """Requests of the burst that were refused at once count as slower than any."""
+    calm = [ok_row(k / 5) for k in range(100)]
+    burst = [failed_row(20 + k / 50) if k % 5 else ok_row(20 + k / 50) for k in range(250)]
+    found = values(hand_run([*calm, *burst, *(ok_row(25 + k / 5) for k in range(25))]))
+    for name in ("burst_degradation", "latency_spread"):
+        assert (found[name]["value"], found[name]["absent"]) == (None, None)
+
+
+def test_jitter_of_a_stretch_that_failed_has_no_bound(
+    hand_run: Callable[..., Any], ok_row: Callable[..., Any], failed_row: Callable[..., Any],
+    profile: Callable[..., Any],
+) -> None:  # fmt: skip
+    """A tenth of the window in which nearly all failed: its median is +∞, and so a limit fails."""
+    rows = [failed_row(k / 10) if 100 <= k < 120 else ok_row(k / 10) for k in range(200)]
+    judged = judge(hand_run(rows), profile(("jitter", "value", 0.1)))
+    assert [row["result"] for row in judged.verdict["limits"]] == ["fail"]
 
 
 def test_cost_needs_prices(

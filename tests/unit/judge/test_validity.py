@@ -79,10 +79,43 @@ def test_planned_requests_that_were_not_sent(hand_run: Make, ok_row: Make) -> No
 
 
 def test_what_a_stopped_run_did_not_send_was_not_due(hand_run: Make, ok_row: Make) -> None:
-    """A run stopped half way is valid for what it measured."""
+    """A run that its stop condition ended half way is valid for what it measured."""
     rows = fine(ok_row)
     rows += [{"intended_s": 30.0, "outcome": "aborted"} for _ in range(100)]
-    assert violated(hand_run(rows)) == set()
+    run = hand_run(rows, manifest={"workload": {"requests": 300}})
+    run.end["reason"] = "stopped: error rate"
+    assert violated(run) == set()
+
+
+@pytest.mark.parametrize(
+    ("made", "planned", "duration_s", "broken"),
+    [
+        (100, 300, None, True),
+        (100, 101, None, False),
+        (100, None, 60, True),
+        (100, None, 10, False),
+    ],
+)
+def test_who_stops_a_run_by_hand_gets_no_verdict(
+    hand_run: Make, ok_row: Make, made: int, planned: Any, duration_s: Any, broken: bool
+) -> None:
+    """A third of the requests, or 10 s of 60: else one would stop when the numbers please."""
+    workload, pace = {"requests": planned}, {"duration_s": duration_s}
+    manifest = {"workload": workload, "load": {"pace": pace}}
+    run = hand_run(fine(ok_row, made), manifest=manifest)
+    run.end |= {"reason": "interrupted", "start_ns": 0, "end_ns": 10 * 10**9}
+    assert violated(run) == ({"left_by_hand"} if broken else set())
+
+
+@pytest.mark.parametrize(("error_class", "sent"), [("connect_refused", 1.0), ("no_socket", 0.9)])
+def test_a_server_that_is_away_is_no_fault_of_the_client(
+    hand_run: Make, ok_row: Make, error_class: str, sent: float
+) -> None:
+    """10 % of requests found nobody to connect to: they failed; without a socket none was sent."""
+    rows = fine(ok_row)
+    for row in rows[::10]:
+        row |= {"sent_s": math.nan, "outcome": "failed", "error_class": error_class}
+    assert findings(hand_run(rows))["sent"]["value"] == pytest.approx(sent)
 
 
 def test_a_killed_run(hand_run: Make, ok_row: Make) -> None:

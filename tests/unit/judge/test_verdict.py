@@ -113,6 +113,52 @@ def test_a_mean_with_many_unknown_values_is_open(
     assert (found["result"], found["unknown"]) == ("undecided", 20)
 
 
+LOST = [("e2e_s", "mean"), ("itl_s", "mean"), ("itl_s", "p99"), ("itl_s", "max")]
+
+
+@pytest.mark.parametrize(("metric", "statistic"), LOST)
+@pytest.mark.parametrize(
+    ("lost", "n", "result"), [(0, 400, "pass"), (320, 400, "fail"), (1, 60, "undecided")]
+)
+def test_failing_fast_passes_nothing(
+    hand_run: Make, ok_row: Make, failed_row: Make, profile: Make,
+    metric: str, statistic: str, lost: int, n: int, result: str,
+) -> None:  # fmt: skip
+    """Four fifths failed at once: what the others took is no mean and no gap of all of them."""
+    rows = [failed_row(k / 10) if k % n >= n - lost else ok_row(k / 10) for k in range(n)]
+    found = row_of(hand_run(rows), profile((metric, statistic, 1.0)))
+    if (statistic, lost) == ("max", 1):
+        result = "fail"
+    assert found["result"] == result
+    assert ("value" in found["infinite"]) is (result == "fail")
+
+
+def test_one_failure_of_a_thousand_leaves_a_mean_to_the_others(
+    hand_run: Make, ok_row: Make, failed_row: Make, profile: Make
+) -> None:
+    """0.1 % is left to the error rate."""
+    rows = [failed_row(k / 10) if k == 500 else ok_row(k / 10) for k in range(1000)]
+    assert row_of(hand_run(rows), profile(("e2e_s", "mean", 1.0)))["result"] == "pass"
+
+
+def test_gaps_of_requests_that_all_failed(hand_run: Make, failed_row: Make, profile: Make) -> None:
+    """No token came: that is a fail and not "not applicable"."""
+    rows = [failed_row(k / 10) for k in range(400)]
+    assert row_of(hand_run(rows), profile(("itl_s", "p99", 1.0)))["result"] == "fail"
+
+
+def test_a_window_without_requests_passes_nothing(
+    hand_run: Make, ok_row: Make, profile: Make
+) -> None:
+    """All of the run is warm-up: no latency applies, and the server's calm proves nothing."""
+    rows = [ok_row(float(k), phase="warmup") for k in range(20)]
+    scrapes = [(float(k), "vllm:kv_cache_usage_perc", 0.1) for k in range(20)]
+    limits = profile(("ttft_s", "p99", 1.0), ("kv_usage_max_fraction", "value", 0.95))
+    verdict = judge(hand_run(rows, scrapes=scrapes), limits).verdict
+    assert [row["result"] for row in verdict["limits"]] == ["undecided", "undecided"]
+    assert verdict["verdict"] == "undecided"
+
+
 @pytest.mark.parametrize(("bound", "result"), [(5, "pass"), (20, "fail")])
 def test_rates_are_decided_on_the_seconds_of_the_window(
     hand_run: Make, ok_row: Make, profile: Make, bound: float, result: str
