@@ -20,7 +20,8 @@ from bench.judge.metric import (
     exact,
 )
 from bench.judge.server_cache import cached_by_tier, hits, hits_by_replica
-from bench.judge.stats import Floats, nearest_rank, ratio_of_sums
+from bench.judge.stats import finite_or_none, nearest_rank, ratio_of_sums
+from bench.judge.usage import prompt_usage
 
 _NOTABLE = 0.01
 _FULL_KV = 0.95
@@ -40,10 +41,10 @@ def cache_ceiling(measured: Measured) -> Reading:
 
 def cache_client(measured: Measured) -> Reading:
     """Over the requests whose usage states both; a server that states no hits is not at 0."""
-    cached, prompt = _usage(measured)
-    if not len(prompt):
+    usage = prompt_usage(measured.requests)
+    if not len(usage.prompt):
         return absent(Absence.NOT_STATED)
-    return Reading(ratio_of_sums(cached, prompt, measured.confidence))
+    return Reading(ratio_of_sums(usage.cached, usage.prompt, measured.confidence))
 
 
 def cache_server(measured: Measured) -> Reading:
@@ -66,14 +67,6 @@ def cache_server_external(measured: Measured) -> Reading:
     return exact(hit / queried, round(queried))
 
 
-def _usage(measured: Measured) -> tuple[Floats, Floats]:
-    """Cached and prompt tokens of the window's requests that state both, in order of time."""
-    cached = column(measured.requests, "cached_tokens")
-    prompt = column(measured.requests, "prompt_tokens")
-    both = measured.ok & ~np.isnan(cached) & (prompt > 0)
-    return cached[both], prompt[both]
-
-
 def views(
     measured: Measured, values: Mapping[str, Reading], other_tokens: float | None
 ) -> dict[str, Any]:
@@ -85,7 +78,7 @@ def views(
     """
     view = {name: _number(values[f"cache_{name}"]) for name in ("ceiling", "client", "server")}
     gaps = {
-        f"{a}_minus_{b}": _finite(
+        f"{a}_minus_{b}": finite_or_none(
             values[f"cache_{a}"].estimate.value - values[f"cache_{b}"].estimate.value
         )
         for a, b in (("ceiling", "client"), ("client", "server"), ("ceiling", "server"))
@@ -93,8 +86,8 @@ def views(
     return {
         **view,
         **gaps,
-        "client_low": _finite(values["cache_client"].estimate.low),
-        "client_high": _finite(values["cache_client"].estimate.high),
+        "client_low": finite_or_none(values["cache_client"].estimate.low),
+        "client_high": finite_or_none(values["cache_client"].estimate.high),
         "external": _number(values["cache_server_external"]),
         "tiers_tokens": dict(cached_by_tier(measured.server)),
         "replicas": _replicas(measured),
@@ -123,20 +116,19 @@ def _replicas(measured: Measured) -> list[dict[str, Any]]:
 
 def ttft_by_share(measured: Measured) -> list[dict[str, Any]]:
     """TTFT of the requests that ended well, by which share of their prompt was cached."""
-    frame = measured.requests
-    prompt = column(frame, "prompt_tokens")
-    share = column(frame, "cached_tokens") / np.where(prompt > 0, prompt, np.nan)
-    ttft = measured.columns["ttft_s"].values
+    usage = prompt_usage(measured.requests)
+    share = usage.cached / usage.prompt
+    ttft = measured.columns["ttft_s"].values[usage.rows]
     rows = []
     for label, above, to in _SHARES:
-        inside = measured.ok & (share > above) & (share <= to) & np.isfinite(ttft)
+        inside = (share > above) & (share <= to) & np.isfinite(ttft)
         ordered = np.sort(ttft[inside])
         rows.append(
             {
                 "share": label,
                 "n": len(ordered),
-                "p50_s": _finite(nearest_rank(ordered, 0.5)),
-                "p99_s": _finite(nearest_rank(ordered, 0.99)),
+                "p50_s": finite_or_none(nearest_rank(ordered, 0.5)),
+                "p99_s": finite_or_none(nearest_rank(ordered, 0.99)),
             }
         )
     return rows
@@ -149,15 +141,9 @@ def _reasons(
     other_tokens: float | None,
 ) -> list[Text]:
     """What in this run explains that the views differ or that one is absent."""
-    found = []
-    if values["cache_client"].absent:
-        found.append(
-            Text(
-                "响应的 usage 中没有 cached_tokens：服务端未给出，不等于命中率为 0。",
-                "The responses state no cached_tokens, which is not a hit rate of 0.",
-            )
-        )
+    found = _how_the_responses_count(measured, values)
     found += _how_the_server_counts(measured)
+    found += _unseen(measured)
     ours = float(np.nansum(column(measured.requests, "prompt_tokens")))
     if other_tokens is not None and other_tokens > ours * _NOTABLE:
         found.append(
@@ -179,25 +165,88 @@ def _reasons(
     return found
 
 
-def _how_the_server_counts(measured: Measured) -> list[Text]:
-    """Where the server's view is not of tokens that it counted."""
-    told = hits(measured.server)
-    if told is not None and told.approximate:
+def _how_the_responses_count(measured: Measured, values: Mapping[str, Reading]) -> list[Text]:
+    """Where the client's view is absent, or not of what every answer states."""
+    usage = prompt_usage(measured.requests)
+    if values["cache_client"].absent:
         return [
+            Text(
+                "响应的 usage 中没有 cached_tokens：服务端未给出，不等于命中率为 0。",
+                "The responses state no cached_tokens, which is not a hit rate of 0.",
+            )
+        ]
+    if not usage.silent:
+        return []
+    if usage.silent_is_zero:
+        hits_only = usage.cached.sum() / usage.prompt[usage.cached > 0].sum()
+        return [
+            Text(
+                f"{usage.silent:,} 个响应没有 cached_tokens，其余均大于 0：按未命中计（旧版 vLLM、"
+                f"SGLang 在未命中时省略该字段）；仅计写明的响应则为 {hits_only:.1%}。",
+                f"{usage.silent:,} responses state no cached_tokens and no other states 0: taken "
+                "as misses, for which older vLLM and SGLang leave the field out; over those that "
+                f"state it the rate is {hits_only:.1%}.",
+            )
+        ]
+    return [
+        Text(
+            f"{usage.silent:,} 个响应没有 cached_tokens，不在统计之内。",
+            f"{usage.silent:,} responses state no cached_tokens and are left out.",
+        )
+    ]
+
+
+def _how_the_server_counts(measured: Measured) -> list[Text]:
+    """Where the server's view is not of tokens that it counted, or not of all of them."""
+    told = hits(measured.server)
+    found = []
+    if told is not None and told.approximate:
+        found.append(
             Text(
                 "服务端只给出启动以来的命中率：窗口值由其与输入 Token 计数推算，为近似值。",
                 "The server tells its hit rate since its start only: the window's is made of that "
                 "and its prompt tokens, and is approximate.",
             )
-        ]
+        )
     if told is not None and told.unit == "blocks":
-        return [
+        found.append(
             Text(
                 "服务端按 KV 块而不是 Token 计数。",
                 "The server counts KV blocks, not tokens.",
             )
-        ]
-    return []
+        )
+    if told is not None and told.resets:
+        found.append(
+            Text(
+                f"服务端计数器在窗口内重新开始了 {told.resets} 次：此前的部分命中与查询已丢失。",
+                f"The server's counters began anew {told.resets}× in the window: some hits and "
+                "lookups before are lost.",
+            )
+        )
+    return found
+
+
+def _unseen(measured: Measured) -> list[Text]:
+    """Sources whose answered scrapes leave out an edge of the window, or that never answered."""
+    server, found = measured.server, []
+    notable_s = _NOTABLE * (measured.window.end_s - measured.window.start_s)
+    for source, unseen_s in sorted(server.unseen_s.items()):
+        if unseen_s is None:
+            found.append(
+                Text(
+                    f"{source} 从未应答采样：它的命中与查询不在统计之内。",
+                    f"{source} answered no scrape: what it hit and looked up is not counted.",
+                )
+            )
+        elif unseen_s > notable_s:
+            found.append(
+                Text(
+                    f"{source} 在窗口边缘有 {unseen_s:.1f} 秒没有应答采样：其间的计数缺失。",
+                    f"{source} answered no scrape in {unseen_s:.1f} s at an edge of the window: "
+                    "what it counted there is missing.",
+                )
+            )
+    return found
 
 
 def _why_under_ceiling(measured: Measured) -> list[Text]:
@@ -231,11 +280,7 @@ def _why_under_ceiling(measured: Measured) -> list[Text]:
 
 
 def _number(reading: Reading) -> float | None:
-    return _finite(reading.estimate.value)
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
+    return finite_or_none(reading.estimate.value)
 
 
 CACHE: tuple[Metric, ...] = (

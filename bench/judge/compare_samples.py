@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from bench.judge.compare_blocks import BLOCKS, Sample, Sums, ranked
 from bench.judge.metric import column, outcome_is
 from bench.judge.stats import Flags, Floats
+from bench.judge.usage import prompt_usage
 from bench.judge.window import Window
 
 Ints = NDArray[np.int64]
@@ -121,10 +122,8 @@ def _goodput_fraction(found: Slice) -> Sums | None:
 
 
 def _cache_client(found: Slice) -> Sums | None:
-    cached = column(found.requests, "cached_tokens")
-    prompt = column(found.requests, "prompt_tokens")
-    both = outcome_is(found.requests, "ok") & ~np.isnan(cached) & (prompt > 0)
-    return _sums(found.block[both], cached[both], prompt[both])
+    usage = prompt_usage(found.requests)
+    return _sums(found.block[usage.rows], usage.cached, usage.prompt)
 
 
 SUMS: Mapping[str, Callable[[Slice], Sums | None]] = {

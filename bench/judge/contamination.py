@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bench.judge.metric import column, outcome_is
+from bench.judge.usage import prompt_usage
 
 WARN_FRACTION = 0.01
 """Above this the hits are remarked on; the profile says from where on the run is not valid."""
@@ -51,11 +51,11 @@ def first_turn_ceiling(workload: Mapping[str, Any]) -> float | None:
 
 def _first_turns(frame: pd.DataFrame) -> tuple[Any, Any]:
     """Cached and prompt tokens of the main phase's first turns that state both."""
-    cached, prompt = column(frame, "cached_tokens"), column(frame, "prompt_tokens")
+    usage = prompt_usage(frame)
     main = (frame["phase"] == "main").to_numpy(np.bool_)
     first = (frame["turn"] == 0).to_numpy(np.bool_)
-    stated = main & first & outcome_is(frame, "ok") & ~np.isnan(cached) & (prompt > 0)
-    return cached[stated], prompt[stated]
+    wanted = (main & first)[usage.rows]
+    return usage.cached[wanted], usage.prompt[wanted]
 
 
 def _template_share(workload: Mapping[str, Any], prompt: Any) -> float:

@@ -8,7 +8,6 @@ outside the engine.  Metric system §4, §10.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -20,7 +19,8 @@ from bench.judge.contamination import contamination
 from bench.judge.metric import Text, column, outcome_is
 from bench.judge.server_cache import hits
 from bench.judge.server_view import ServerView
-from bench.judge.stats import Floats, quantiles
+from bench.judge.stats import Floats, finite_or_none, quantiles
+from bench.judge.usage import prompt_usage
 from bench.servers.series import HistogramDelta
 
 QUANTILES: Mapping[str, float] = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
@@ -138,7 +138,7 @@ def _of_histogram(found: HistogramDelta | None) -> dict[str, Any] | None:
         "n": round(found.count),
         "mean_s": found.mean,
         **{
-            f"{name}_s": None if bound is None else [_finite(bound[0]), _finite(bound[1])]
+            f"{name}_s": None if bound is None else [finite_or_none(end) for end in bound]
             for name, bound in bounds.items()
         },
         "resets": found.resets,
@@ -238,8 +238,7 @@ def _cache(frame: pd.DataFrame, server: ServerView, workload: Mapping[str, Any])
     """
     stated = workload.get("ceiling") or {}
     unrounded, total = stated.get("unrounded_hit_tokens"), stated.get("input_tokens")
-    cached, prompt = column(frame, "cached_tokens"), column(frame, "prompt_tokens")
-    both = outcome_is(frame, "ok") & ~np.isnan(cached) & (prompt > 0)
+    usage = prompt_usage(frame)
     found = hits(server)
     return {
         "ceiling_unrounded_fraction": unrounded / total
@@ -247,7 +246,7 @@ def _cache(frame: pd.DataFrame, server: ServerView, workload: Mapping[str, Any])
         else None,
         "ceiling_fraction": stated.get("tokens_fraction"),
         "block_tokens": stated.get("server_block_tokens"),
-        "client_fraction": float(cached[both].sum() / prompt[both].sum()) if both.any() else None,
+        "client_fraction": _share(float(usage.cached.sum()), float(usage.prompt.sum())),
         "server_fraction": None if found is None else found.fraction,
     }
 
@@ -327,7 +326,3 @@ def _close(ours: int, theirs: int) -> bool:
 def _mean(values: Floats) -> float | None:
     known = values[np.isfinite(values)]
     return float(known.mean()) if len(known) else None
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None

@@ -39,7 +39,7 @@ class ServerView:
     """The scrapes of a run around a window.
 
     Of each source it keeps the scrapes from the last one at or before the window's start to the
-    first one at or after its end, so that increases cover the window.
+    first one at or after its end that were answered, so that increases cover the window.
     """
 
     def __init__(
@@ -48,8 +48,12 @@ class ServerView:
         window: Window,
         probed: Mapping[str, ResolvedSeries] | None = None,
     ) -> None:
-        """`probed`: the names the probe found, which the run may have been told (`--family`)."""
-        self._scrapes = _around(scrapes, window)
+        """`probed`: the names the probe found, which the run may have been told (`--family`).
+
+        `unseen_s`: how much of the window each source's answered scrapes leave out at its edges;
+        None where it answered none.
+        """
+        self._scrapes, self.unseen_s = _around(scrapes, window)
         self._probed = probed or {}
         self._read: dict[str, list[ServerSample]] = {}
 
@@ -91,16 +95,15 @@ class ServerView:
         found = self.resolved.get(series)
         if found is None:
             return {}
-        grown: dict[Replica, float] = {}
-        for (source, labels), track in tracks(
-            self._samples(found.name), found.name, found.where
-        ).items():
-            told = dict(labels)
-            replica = (source, told.get("engine") or told.get("dp_rank") or "")
-            more = counter_delta(sample.value for sample in track).value
-            if more is not None:
-                grown[replica] = grown.get(replica, 0.0) + more * found.scale
-        return {replica: grown[replica] for replica in sorted(grown)}
+        samples: dict[Replica, list[ServerSample]] = {}
+        for sample in self._counted(found.name):
+            if sample.name == found.name:
+                samples.setdefault(_replica(sample), []).append(sample)
+        grown = {
+            replica: window_delta([*told, *self._ups], found.name, found.where).value
+            for replica, told in sorted(samples.items())
+        }
+        return {each: more * found.scale for each, more in grown.items() if more is not None}
 
     def ends(self, series: str) -> dict[Replica, tuple[float, float]]:
         """The first and last finite reading of a series that each replica has once."""
@@ -113,7 +116,7 @@ class ServerView:
         ).items():
             finite = [sample.value for sample in track if math.isfinite(sample.value)]
             if finite:
-                ends[source, dict(labels).get("engine", "")] = (finite[0], finite[-1])
+                ends[source, _rank(dict(labels))] = (finite[0], finite[-1])
         return ends
 
     def growth(self, series: str) -> list[Growth]:
@@ -286,13 +289,33 @@ def probed_series(manifest: Mapping[str, Any]) -> dict[str, ResolvedSeries]:
     }
 
 
-def _around(scrapes: pd.DataFrame, window: Window) -> pd.DataFrame:
+def _replica(sample: ServerSample) -> Replica:
+    return sample.source, _rank(sample.labels)
+
+
+def _rank(labels: Mapping[str, str]) -> str:
+    return labels.get("engine") or labels.get("dp_rank") or ""
+
+
+def _around(scrapes: pd.DataFrame, window: Window) -> tuple[pd.DataFrame, dict[str, float | None]]:
+    """The scrapes from the last one before the window that was answered to the first one after.
+
+    And how much of the window lies before each source's first or behind its last, None where it
+    answered none.
+    """
     kept = np.zeros(len(scrapes), np.bool_)
+    unseen_s: dict[str, float | None] = {}
     at_s = scrapes["at_s"].to_numpy(np.float64)
+    down = ((scrapes["name"] == UP) & (scrapes["value"] == 0)).to_numpy()
     for source in scrapes["source"].unique():
         mine = (scrapes["source"] == source).to_numpy()
-        times = np.unique(at_s[mine])
+        times = np.setdiff1d(at_s[mine], at_s[mine & down])
+        if not len(times):
+            unseen_s[source] = None
+            continue
         first = times[max(int(np.searchsorted(times, window.start_s, side="right")) - 1, 0)]
         last = times[min(int(np.searchsorted(times, window.end_s)), len(times) - 1)]
         kept |= mine & (at_s >= first) & (at_s <= last)
-    return scrapes[kept]
+        ends_s = (first - window.start_s, window.end_s - last)
+        unseen_s[source] = sum(max(0.0, end_s) for end_s in ends_s if math.isfinite(end_s))
+    return scrapes[kept], unseen_s

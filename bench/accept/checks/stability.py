@@ -9,8 +9,9 @@ from bench.accept.checks.check import EITHER, MEASURED, Asked, Check, OnScenario
 from bench.accept.facts import JudgedRun
 from bench.accept.missing import missing
 from bench.judge.checklist_result import Finding
-from bench.judge.metric import Text, column, outcome_is
+from bench.judge.metric import Text, column
 from bench.judge.stats import Floats, quantiles
+from bench.judge.usage import prompt_usage
 
 _TRAILING = 20
 
@@ -133,14 +134,13 @@ def cache_warm_up(asked: Asked, wanted: WarmUpParameters) -> Finding:
     """From the first intended start of a run on a cold cache (salted prompts)."""
     run = asked.facts.valid_runs(wanted.scenario)[0]
     rows = run.judgement.requests
-    cached, prompt = column(rows, "cached_tokens"), column(rows, "prompt_tokens")
-    both = outcome_is(rows, "ok") & ~np.isnan(cached) & (prompt > 0)
-    if not both.any():
+    usage = prompt_usage(rows)
+    if not len(usage.prompt):
         raise missing(
             "no_value", why=Text("响应未写明 cached_tokens", "the responses state no cached_tokens")
         )
     start_s = float(column(rows, "intended_s").min())
-    at_s = column(rows, "first_s")[both] - start_s
+    at_s = column(rows, "first_s")[usage.rows] - start_s
     if len(at_s) < _TRAILING:
         raise missing(
             "too_short",
@@ -148,7 +148,7 @@ def cache_warm_up(asked: Asked, wanted: WarmUpParameters) -> Finding:
                 f"{len(at_s)} 个请求，需要 {_TRAILING} 个", f"{len(at_s)} of {_TRAILING} requests"
             ),
         )
-    reached = _first_reached(at_s, cached[both], prompt[both], wanted.hit_fraction)
+    reached = _first_reached(at_s, usage.cached, usage.prompt, wanted.hit_fraction)
     text = Text(
         f"最近 {_TRAILING} 个请求的命中率首次达标的时刻。",
         f"When the hit rate of the last {_TRAILING} requests first got there.",

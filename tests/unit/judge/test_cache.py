@@ -172,3 +172,159 @@ def test_a_rate_since_a_restart_gives_nothing(hand_run: Make, ok_row: Make) -> N
     scrapes += labelled("prompt_tokens_total", 3000.0, 1000.0)
     found = judge(hand_run(cached_rows(ok_row), labelled=scrapes)).summary["cache"]
     assert found["server"] is None
+
+
+def test_a_server_that_leaves_zeros_out_has_its_misses_counted(
+    hand_run: Make, ok_row: Make
+) -> None:
+    """Older vLLM states cached_tokens on a hit only: 10 hits of 90 % and 10 silent misses are 45 %.
+
+    Over the hits alone the rate would be twice that.
+    """
+    hits = cached_rows(ok_row, 10, cached=90.0)
+    misses = [ok_row(10.0 + k, prompt_tokens=100) for k in range(10)]
+    found = judge(hand_run([*hits, *misses])).summary
+    assert found["cache"]["client"] == pytest.approx(0.45)
+    assert found["reconciliation"]["cache"]["client_fraction"] == pytest.approx(0.45)
+    assert found["cache"]["ttft_by_share"][0]["n"] == 10
+    (said,) = [r["en"] for r in found["cache"]["reasons"] if "no cached_tokens" in r["en"]]
+    assert "10 responses" in said
+    assert "90.0%" in said
+
+
+def test_a_server_that_states_zeros_is_silent_for_another_reason(
+    hand_run: Make, ok_row: Make
+) -> None:
+    """Where an answer states 0, one without the field is unknown: left out, and that is said."""
+    told = [*cached_rows(ok_row, 5, cached=50.0), *cached_rows(ok_row, 5, cached=0.0)]
+    silent = [ok_row(10.0 + k, prompt_tokens=100) for k in range(10)]
+    found = judge(hand_run([*told, *silent])).summary["cache"]
+    assert found["client"] == pytest.approx(0.25)
+    assert any("10 responses" in r["en"] and "left out" in r["en"] for r in found["reasons"])
+
+
+_CACHED, _PROMPTS = "vllm:prompt_tokens_cached_total", "vllm:prompt_tokens_total"
+
+
+def test_a_cache_that_is_off_looks_nothing_up_though_prompts_are_counted(
+    hand_run: Make, ok_row: Make
+) -> None:
+    """vLLM 0.32 without prefix caching counts prompts, none of them cached: no rate, not 0."""
+    scrapes = scraped(
+        **{_HITS: (0.0, 0.0), _QUERIES: (0.0, 0.0), _CACHED: (0.0, 0.0), _PROMPTS: (0.0, 2000.0)}
+    )
+    assert judge(hand_run(cached_rows(ok_row), scrapes=scrapes)).summary["cache"]["server"] is None
+
+
+def test_a_cache_without_a_hit_is_at_zero(hand_run: Make, ok_row: Make) -> None:
+    """Looked up and never found: 0 %."""
+    scrapes = scraped(
+        **{_HITS: (0.0, 0.0), _QUERIES: (0.0, 50.0), _CACHED: (0.0, 0.0), _PROMPTS: (0.0, 2000.0)}
+    )
+    assert judge(hand_run(cached_rows(ok_row), scrapes=scrapes)).summary["cache"]["server"] == 0
+
+
+def test_lookups_that_count_retries_do_not_decide(hand_run: Make, ok_row: Make) -> None:
+    """vLLM before 0.27 counts a lookup at each retry: cached of prompt tokens is the rate."""
+    scrapes = scraped(
+        **{
+            _HITS: (0.0, 9000.0),
+            _QUERIES: (0.0, 10000.0),
+            _CACHED: (0.0, 1200.0),
+            _PROMPTS: (0.0, 2000.0),
+        }
+    )
+    found = judge(hand_run(cached_rows(ok_row), scrapes=scrapes)).summary["cache"]
+    assert found["server"] == pytest.approx(0.6)
+
+
+def test_hits_and_prompts_of_two_kinds_of_server_are_no_pair(hand_run: Make, ok_row: Make) -> None:
+    """A Dynamo frontend's prompts are not those of the one vLLM worker that was scraped."""
+    scrapes = scraped(
+        **{
+            "dynamo_frontend_input_sequence_tokens_sum": (0.0, 8000.0),
+            _CACHED: (0.0, 1200.0),
+            _HITS: (0.0, 1200.0),
+            _QUERIES: (0.0, 2000.0),
+        }
+    )
+    found = judge(hand_run(cached_rows(ok_row), scrapes=scrapes)).summary["cache"]
+    assert found["server"] == pytest.approx(0.6)
+
+
+@pytest.mark.parametrize(("queries", "in_blocks"), [(100.0, True), (2000.0, False)])
+def test_an_old_name_that_counted_blocks_is_told_by_its_size(
+    hand_run: Make, ok_row: Make, queries: float, in_blocks: bool
+) -> None:
+    """vLLM before 0.9 counted blocks under the name that counts tokens since."""
+    scrapes = scraped(
+        **{
+            "vllm:gpu_prefix_cache_hits_total": (0.0, queries / 2),
+            "vllm:gpu_prefix_cache_queries_total": (0.0, queries),
+            _PROMPTS: (0.0, 2000.0),
+        }
+    )
+    found = judge(hand_run(cached_rows(ok_row), scrapes=scrapes)).summary["cache"]
+    assert found["server"] == 0.5
+    assert any("KV blocks" in reason["en"] for reason in found["reasons"]) is in_blocks
+
+
+def test_a_scrape_that_failed_does_not_end_the_window(hand_run: Make, ok_row: Make) -> None:
+    """The reading behind a failed scrape counts: without it the last hits would be missing."""
+    scrapes = [
+        *labelled(_HITS, 0.0, 600.0),
+        *labelled(_QUERIES, 0.0, 1000.0),
+        *((at_s, "s", "up", {}, up) for at_s, up in ((0.0, 1.0), (21.0, 0.0), (30.0, 1.0))),
+    ]
+    rows = cached_rows(ok_row, 21)
+    found = judge(hand_run(rows, labelled=scrapes)).summary["cache"]
+    assert found["server"] == pytest.approx(0.6)
+    assert not any("answered no scrape" in reason["en"] for reason in found["reasons"])
+
+
+def test_a_replica_that_is_not_seen_is_named(hand_run: Make, ok_row: Make) -> None:
+    """One that never answers, and one that stops answering half way, leave their hits out."""
+    scrapes = [
+        *labelled(_HITS, 0.0, 600.0, "a"),
+        *labelled(_QUERIES, 0.0, 1000.0, "a"),
+        *((at_s, "dead", "up", {}, 0.0) for at_s in (0.0, 10.0, 30.0)),
+        *((at_s, "ill", "up", {}, up) for at_s, up in ((0.0, 1.0), (10.0, 1.0), (30.0, 0.0))),
+    ]
+    found = judge(hand_run(cached_rows(ok_row, 21), labelled=scrapes)).summary["cache"]
+    said = [reason["en"] for reason in found["reasons"] if "answered no scrape" in reason["en"]]
+    assert [line.split()[0] for line in said] == ["dead", "ill"]
+
+
+def test_counters_that_began_anew_are_told(hand_run: Make, ok_row: Make) -> None:
+    """What was lost in a restart is said beside the rate that is left."""
+    scrapes = scraped(**{_HITS: (0.0, 500.0, 300.0), _QUERIES: (0.0, 1000.0, 600.0)})
+    reasons = judge(hand_run(cached_rows(ok_row), scrapes=scrapes)).summary["cache"]["reasons"]
+    assert any("began anew 1×" in reason["en"] for reason in reasons)
+
+
+@pytest.mark.parametrize(("rate", "expected"), [((0.5, 0.5), 0.5), ((0.9, 0.1), None)])
+def test_a_rate_since_the_start_that_makes_no_rate_is_absent(
+    hand_run: Make, ok_row: Make, rate: tuple[float, float], expected: float | None
+) -> None:
+    """MindIE's rate fell by more than the window's prompts can explain: nothing is made of it."""
+    scrapes = scraped(npu_prefix_cache_hit_rate=rate, prompt_tokens_total=(100_000.0, 102_000.0))
+    found = judge(hand_run(cached_rows(ok_row), scrapes=scrapes)).summary["cache"]
+    assert found["server"] == (None if expected is None else pytest.approx(expected))
+
+
+def test_a_replica_whose_counter_appears_in_the_window_counts_from_nothing(
+    hand_run: Make, ok_row: Make
+) -> None:
+    """SGLang shows a hit counter from the first hit on: the hits up to its first reading are in."""
+    effective = "sglang:prefill_effective_tokens_total"
+    scrapes = [
+        (at_s, "s", effective, {"mode": mode, "dp_rank": rank}, value)
+        for rank in ("0", "1")
+        for at_s, mode, value in (
+            (0.0, "input", 0.0), (30.0, "input", 1000.0),
+            (15.0, "device_hit", 400.0), (30.0, "device_hit", 1000.0),
+        )
+    ]  # fmt: skip
+    found = judge(hand_run(cached_rows(ok_row), labelled=scrapes)).summary["cache"]
+    assert found["server"] == pytest.approx(0.5)
+    assert [row["fraction"] for row in found["replicas"]] == [pytest.approx(0.5)] * 2
