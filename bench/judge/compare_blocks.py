@@ -20,7 +20,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.judge.stats import Floats, rank_of
+from bench.judge.stats import Floats, correlation_factor, rank_of
 
 BLOCKS = 20
 REPLICATES = 1000
@@ -30,7 +30,6 @@ FEWEST_BEYOND = 10
 _SEED = 20_240_229
 _MOST_THRESHOLDS = 2048
 _REACH = 6.0
-_MAX_LAG_CORRELATION = 0.9
 
 
 @cache
@@ -151,18 +150,8 @@ def ranked(values: Floats, blocks: NDArray[np.int64], q: float) -> Ranked:
     return Ranked(values[order], blocks[order], q)
 
 
-def correlation_factor(sample: Sample) -> float:
+def neighbour_factor(sample: Sample) -> float:
     """What correlated neighbours add to the variance of `sample`; at least 1."""
     part, whole = sample.per_block()
     share = float(part.sum()) / max(float(whole.sum()), 1e-300)
-    return series_factor(part - share * whole)
-
-
-def series_factor(series: Floats) -> float:
-    """(1 + r) / (1 - r) of a series' lag-1 correlation r, held between 0 and 0.9."""
-    centred = series - series.mean()
-    square = float(centred @ centred)
-    if square <= 0:
-        return 1.0
-    r = min(max(float(centred[1:] @ centred[:-1]) / square, 0.0), _MAX_LAG_CORRELATION)
-    return (1 + r) / (1 - r)
+    return correlation_factor(part - share * whole)

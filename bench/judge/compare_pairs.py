@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from bench.judge.compare_blocks import BLOCKS, correlation_factor, ranked
+from bench.judge.compare_blocks import BLOCKS, neighbour_factor, ranked
 from bench.judge.compare_samples import Slice
 from bench.judge.compare_stats import Spread
 from bench.judge.metric import column
@@ -56,7 +56,7 @@ def _pair(
     sample = ranked(logs, np.asarray(blocks[ratio.index], np.int64), 0.5)
     if not sample.enough:
         return None
-    variance = float(sample.replicates().var(ddof=1)) * correlation_factor(sample)
+    variance = float(sample.replicates().var(ddof=1)) * neighbour_factor(sample)
     error = float(np.sqrt(variance * BLOCKS / (BLOCKS - 1)))
     half = Spread(error, BLOCKS - 1).half_width(confidence)
     change = sample.value

@@ -35,11 +35,10 @@ from bench.judge.compare_blocks import (
     BLOCKS,
     Sample,
     Sums,
-    correlation_factor,
-    series_factor,
+    neighbour_factor,
 )
 from bench.judge.special import beta_cdf, t_quantile
-from bench.judge.stats import Floats
+from bench.judge.stats import Floats, correlation_factor
 
 MISSED_EFFECTS = 2.0
 """What must not be missed, in minimum effects: nothing is called the same while so much may be.  A
@@ -178,10 +177,10 @@ def _block_error(
     bases, news = ([_replicates(s, scale) for s in side] for side in (base, new))
     if paired:
         moved = np.mean(news, axis=0) - np.mean(bases, axis=0)
-        variance = _variance(moved) * series_factor(_residual(new) - _residual(base))
+        variance = _variance(moved) * correlation_factor(_residual(new) - _residual(base))
     else:
         variance = sum(
-            _variance(moved) * correlation_factor(sample) / len(side) ** 2
+            _variance(moved) * neighbour_factor(sample) / len(side) ** 2
             for side, made in ((base, bases), (new, news))
             for sample, moved in zip(side, made, strict=True)
         )

@@ -18,6 +18,7 @@ from bench.judge.metric import (
     absent,
     exact,
 )
+from bench.judge.server_view import Gauge
 from bench.judge.stats import Estimate
 from bench.judge.throughput import goodput_tps, output_tps, request_rps
 
@@ -47,17 +48,19 @@ def kv_usage_max_fraction(measured: Measured) -> Reading:
 def device_memory_fraction(measured: Measured) -> Reading:
     """The fullest device, mean over the window."""
     stated = [t.mean for t in measured.server.gauge("device_memory_utilization_fraction")]
-    used = {_device(t.labels): t.mean for t in measured.server.gauge("device_memory_used_bytes")}
-    free = {_device(t.labels): t.mean for t in measured.server.gauge("device_memory_free_bytes")}
-    total = {_device(t.labels): t.mean for t in measured.server.gauge("device_memory_total_bytes")}
+    used, free, total = (
+        {_device(t): t.mean for t in measured.server.gauge(f"device_memory_{part}_bytes")}
+        for part in ("used", "free", "total")
+    )
     sizes = {device: used[device] + free[device] for device in used.keys() & free.keys()} | total
     shares = stated + [used[d] / sizes[d] for d in used.keys() & sizes.keys() if sizes[d] > 0]
     known = [share for share in shares if math.isfinite(share)]
     return exact(max(known), len(known)) if known else absent(Absence.NOT_SCRAPED)
 
 
-def _device(labels: object) -> tuple[tuple[str, str], ...]:
-    return tuple(sorted(labels.items())) if isinstance(labels, dict) else ()
+def _device(reading: Gauge) -> tuple[str, tuple[tuple[str, str], ...]]:
+    """What tells a device from others: two hosts may number theirs alike."""
+    return reading.source, tuple(sorted(reading.labels.items()))
 
 
 def device_temperature_c(measured: Measured) -> Reading:

@@ -127,9 +127,9 @@ def _means(values: Floats, batches: int) -> Floats:
     return means
 
 
-def _correlation_factor(means: Floats) -> float:
-    """(1 + r) / (1 - r) for the lag-1 correlation r of batch means, at least 1."""
-    centred = means - means.mean()
+def correlation_factor(series: Floats) -> float:
+    """(1 + r) / (1 - r) for the lag-1 correlation r of a series, held between 0 and 0.9."""
+    centred = series - series.mean()
     square = float(centred @ centred)
     if square <= 0:
         return 1.0
@@ -144,7 +144,7 @@ def _standard_error(series: Floats) -> tuple[float, int]:
     if not batches:
         return math.nan, 0
     means = _means(series, batches)
-    return math.sqrt(float(means.var(ddof=1)) * _correlation_factor(means) / batches), batches
+    return math.sqrt(float(means.var(ddof=1)) * correlation_factor(means) / batches), batches
 
 
 def batch_means(series: Floats, confidence: float) -> Estimate:

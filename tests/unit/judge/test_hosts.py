@@ -85,6 +85,28 @@ def test_the_hottest_device_counts(run: Any) -> None:
     assert (row["value"], row["n"]) == (81.0, 4)
 
 
+def test_the_fullest_device_counts_whichever_host_it_is_of(run: Any) -> None:
+    """Two hosts number their devices alike: 30 of 40 GiB on one, 10 of 40 on the other."""
+    used, free = "DCGM_FI_DEV_FB_USED", "DCGM_FI_DEV_FB_FREE"
+    scrapes = [
+        row
+        for host, mib in (("a", 30_000.0), ("b", 10_000.0))
+        for name, value in ((used, mib), (free, 40_000.0 - mib))
+        for row in gauge(name, host, {"gpu": "0"}, value, value)
+    ]
+    row = values(run, scrapes)["device_memory_fraction"]
+    assert (row["value"], row["n"]) == (pytest.approx(0.75), 2)
+
+
+def test_memory_of_a_device_is_of_what_it_has(run: Any) -> None:
+    """npu-exporter tells the whole, not what is free; a share that is stated counts as well."""
+    scrapes = gauge("npu_chip_info_hbm_used_memory", "n", {"id": "0"}, 16_384.0)
+    scrapes += gauge("npu_chip_info_hbm_total_memory", "n", {"id": "0"}, 65_536.0)
+    assert values(run, scrapes)["device_memory_fraction"]["value"] == pytest.approx(0.25)
+    scrapes += gauge("npu_chip_info_hbm_utilization", "n", {"id": "1"}, 60.0)
+    assert values(run, scrapes)["device_memory_fraction"]["value"] == pytest.approx(0.6)
+
+
 def test_energy_is_power_over_the_token_rate(run: Any) -> None:
     """Two devices of 100 W: their sum by the tokens per second."""
     scrapes = [
