@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
@@ -31,16 +31,20 @@ _PHRASES = 1 << _PHRASE_BITS
 _GAMMA = np.uint64(0x9E3779B97F4A7C15)
 _MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
 _MIX_2 = np.uint64(0x94D049BB133111EB)
-_MASK = (1 << 64) - 1
+_SHIFT_30, _SHIFT_27, _SHIFT_31 = np.uint64(30), np.uint64(27), np.uint64(31)
+_TO_PHRASE = np.uint64(64 - _PHRASE_BITS)
 
 Words = NDArray[np.int64]
 
 
 def mix64(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """SplitMix64's finaliser: a bijection of 64-bit words that spreads every bit."""
-    values = (values ^ (values >> np.uint64(30))) * _MIX_1
-    values = (values ^ (values >> np.uint64(27))) * _MIX_2
-    return values ^ (values >> np.uint64(31))
+    mixed = values ^ (values >> _SHIFT_30)
+    mixed *= _MIX_1
+    mixed ^= mixed >> _SHIFT_27
+    mixed *= _MIX_2
+    mixed ^= mixed >> _SHIFT_31
+    return mixed
 
 
 def content_key(*parts: object) -> int:
@@ -52,9 +56,15 @@ def content_key(*parts: object) -> int:
 def phrase_numbers(key: int, ids: NDArray[np.uint64], phrases: int) -> Words:
     """The first `phrases` phrase numbers of each id's stream, shape (ids, phrases)."""
     seeds = mix64((ids + np.array([key], dtype=np.uint64)) * _GAMMA)
-    steps = np.arange(1, phrases + 1, dtype=np.uint64) * _GAMMA
-    drawn = mix64(seeds[:, None] + steps[None, :])
-    return (drawn >> np.uint64(64 - _PHRASE_BITS)).astype(np.int64)
+    drawn = mix64(seeds[:, None] + _steps((phrases - 1).bit_length())[:phrases])
+    drawn >>= _TO_PHRASE
+    return drawn.view(np.int64)
+
+
+@cache
+def _steps(bits: int) -> NDArray[np.uint64]:
+    """The first 2 ** bits multiples of SplitMix64's increment."""
+    return np.arange(1, (1 << bits) + 1, dtype=np.uint64) * _GAMMA
 
 
 class PromptMaker:
