@@ -53,19 +53,6 @@ class TokenEvents:
     tokens: npt.NDArray[np.int32]
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
-    """Landmarks for a measured window, in seconds after the run's start; NaN where unknown.
-
-    `main_s` and `last_intended_s` bound the main phase's plan (warm-up before, drain after);
-    `end_s` is the last instant at which anything was recorded.
-    """
-
-    main_s: float
-    last_intended_s: float
-    end_s: float
-
-
 class Run:
     """A run folder, opened for reading.  Columns are read when first asked for."""
 
@@ -129,12 +116,9 @@ class Run:
         return frame
 
     @cached_property
-    def span(self) -> Span:
-        """Where a window may begin and end."""
-        frame = self.requests
-        main = frame["intended_s"][(frame["phase"] == "main").to_numpy()]
-        ends = frame[["intended_s", "sent_s", "done_s", "last_s"]].max().max()
-        return Span(float(main.min()), float(main.max()), float(ends))
+    def end_s(self) -> float:
+        """The last instant at which anything was recorded of a request; NaN for a run of none."""
+        return float(self.requests[["intended_s", "sent_s", "done_s", "last_s"]].max().max())
 
     def token_events(self) -> Iterator[TokenEvents]:
         """Token events part by part, about a million events at a time; every request once."""

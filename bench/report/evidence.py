@@ -113,7 +113,7 @@ class Evidence:
     @cached_property
     def duration_s(self) -> float:
         """From the run's start to the last thing recorded."""
-        return float(np.nan_to_num(self.run.span.end_s))
+        return float(np.nan_to_num(self.run.end_s))
 
     def interval_s(self, most: int) -> float:
         """A round interval that divides the run into at most `most` parts."""

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import orjson
 
 from bench.errors import TargetError
-from bench.model import Message, Target
+from bench.model import Message
 from bench.servers.client import ControlClient, Reply, refused
 from bench.servers.family import Family
 
@@ -67,40 +65,3 @@ async def _post(client: ControlClient, path: str | None, fields: dict[str, Any])
     if reply.status != 200:
         raise refused(reply, "POST")
     return reply
-
-
-class ServerTokenizer:
-    """The same as plain calls, for code that is not asynchronous; a context manager.
-
-    `tokenize(text)` gives token ids, `count_chat(messages)` the length of a chat prompt; both
-    raise TargetError.
-    """
-
-    def __init__(self, target: Target, family: Family) -> None:
-        self._target = target
-        self._family = family
-        self._runner = asyncio.Runner()
-        self._client = ControlClient(target)
-
-    def __enter__(self) -> Self:
-        self._runner.run(self._client.__aenter__())
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        try:
-            self._runner.run(self._client.__aexit__(kind, error, trace))
-        finally:
-            self._runner.close()
-
-    def tokenize(self, text: str) -> list[int]:
-        return self._runner.run(tokenize(self._client, self._family, self._target.model, text))
-
-    def count_chat(self, messages: Sequence[Message]) -> int:
-        return self._runner.run(
-            count_chat(self._client, self._family, self._target.model, messages)
-        )

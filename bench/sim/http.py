@@ -9,9 +9,10 @@ import os
 import ssl
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 import orjson
 from aiohttp import web
@@ -28,6 +29,9 @@ from bench.sim.intake import read_json
 from bench.sim.metrics import CONTENT_TYPE, MetricsPage
 from bench.sim.stats import EngineStats
 from bench.sim.truth import TruthRecord, TruthRow
+
+if TYPE_CHECKING:
+    from aiohttp.typedefs import Middleware
 
 _BODY_LIMIT_BYTES = 256 * 1024 * 1024
 _BACKLOG = 4096
@@ -188,7 +192,7 @@ class SimServer:
 
     def _applications(self) -> dict[str, web.Application]:
         """What listens: one port, or three where the family has a management of its own."""
-        business = self._application(self._guard)
+        business = _application(self._guard)
         add_post = business.router.add_post
         for endpoint in self.family.endpoints:
             path = endpoint.path.replace("{model}", self.config.model)
@@ -201,16 +205,13 @@ class SimServer:
         if not self.family.management:
             business.router.add_get("/metrics", self._metrics)
             return {"business": business}
-        management, metrics = self._application(_plain), self._application(_plain)
+        management, metrics = _application(), _application()
         self._add_pages(management, self.family.management)
         metrics.router.add_get("/metrics", self._metrics)
         return {"business": business, "management": management, "metrics": metrics}
 
-    def _application(self, middleware: object) -> web.Application:
-        return web.Application(client_max_size=_BODY_LIMIT_BYTES, middlewares=[middleware])  # type: ignore[list-item]
-
-    def _add_pages(self, application: web.Application, pages: object) -> None:
-        for path, page in dict(pages).items():  # type: ignore[call-overload]
+    def _add_pages(self, application: web.Application, pages: Mapping[str, Page]) -> None:
+        for path, page in pages.items():
             application.router.add_get(path, partial(self._show, page))
 
     @web.middleware
@@ -257,9 +258,8 @@ class SimServer:
         return web.Response(body=body, status=status, headers=headers)
 
 
-@web.middleware
-async def _plain(request: web.Request, handler: _Handler) -> web.StreamResponse:
-    return await handler(request)
+def _application(*middlewares: Middleware) -> web.Application:
+    return web.Application(client_max_size=_BODY_LIMIT_BYTES, middlewares=middlewares)
 
 
 def _api_key(name: str | None) -> bytes | None:

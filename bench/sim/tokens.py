@@ -20,8 +20,6 @@ import orjson
 
 VOCABULARY_TOKENS = 32_768
 EOS_ID = 2
-MESSAGE_OVERHEAD_TOKENS = 3  # begin, role, end
-TEMPLATE_OVERHEAD_TOKENS = 3  # begin of text, and the head of the reply: begin, role
 
 _SPECIAL_IDS = 16
 _TEXT_BEGIN, _MESSAGE_BEGIN, _MESSAGE_END = 1, 3, 4

@@ -12,13 +12,14 @@ from click.testing import CliRunner
 
 from bench.cli.probe import command
 from bench.model import Target, TokenMethod
+from bench.servers.client import ControlClient
 from bench.servers.families import family_named
 from bench.servers.family import allowed_names
 from bench.servers.findings import scrape_target
 from bench.servers.probe import probe
 from bench.servers.scrape import ScrapeTarget
 from bench.servers.telemetry import DCGM
-from bench.servers.tokenizer import ServerTokenizer
+from bench.servers.tokenizer import count_chat, tokenize
 from bench.sim.process import SimProcess
 
 Answer = Any
@@ -90,9 +91,17 @@ def test_completions_are_asked_with_token_ids(sim: SimProcess) -> None:
 
 def test_the_servers_tokenizer_gives_ids_and_chat_lengths(sim: SimProcess) -> None:
     """Text becomes ids; a chat prompt is longer than its text by the template."""
-    with ServerTokenizer(Target(sim.url, sim.config.model), family_named("vllm")) as tokenizer:
-        ids = tokenizer.tokenize("one two three")
-        chat = tokenizer.count_chat([{"role": "user", "content": "one two three"}])
+    text, model, family = "one two three", sim.config.model, family_named("vllm")
+
+    async def ask() -> tuple[list[int], int]:
+        async with ControlClient(Target(sim.url, model)) as client:
+            messages = [{"role": "user", "content": text}]
+            return (
+                await tokenize(client, family, model, text),
+                await count_chat(client, family, model, messages),
+            )
+
+    ids, chat = asyncio.run(ask())
     assert len(ids) == 3
     assert chat > len(ids)
 

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from bench.errors import RunFolderError
-from bench.model import Exchange, Manifest, Outcome, Phase, ServerSample
+from bench.model import Exchange, Manifest, Outcome, ServerSample
 from bench.record import stored
 from bench.record.folder import RunFolder
 from bench.record.frame import Run, open_run
@@ -278,12 +278,10 @@ def test_a_run_without_scrapes_has_an_empty_frame(written: Written, exchange: Ma
     assert list(frame) == ["at_s", "source", "name", "labels", "value"] and len(frame) == 0
 
 
-def test_the_span_leaves_warm_up_apart(written: Written, exchange: Make) -> None:
-    """The main phase begins at its first intended start; the end is the last instant recorded."""
-    made = [exchange(0, phase=Phase.WARMUP), exchange(1), exchange(2)]
-    span = open_run(written(made).path).span
-    assert (span.main_s, span.last_intended_s) == (0.01, 0.02)
-    assert span.end_s == pytest.approx(0.110_001_008, abs=1e-12)
+def test_a_run_ends_with_the_last_instant_of_any_request(written: Written, exchange: Make) -> None:
+    """Nothing recorded of a request lies behind it."""
+    run = open_run(written([exchange(0), exchange(1), exchange(2)]).path)
+    assert run.end_s == pytest.approx(0.110_001_008, abs=1e-12)
 
 
 def test_defects_of_a_whole_run_are_none(synthetic_run: Callable[..., Path]) -> None:
