@@ -141,7 +141,7 @@ def _row(
 ) -> Row:
     scale, here = scale_of(compared), _on_scale(tonight, compared)
     nights = [_on_scale(night, compared) for night in baseline]
-    nights = [rounds for rounds in nights if len(rounds)]
+    nights = [rounds for rounds in nights if len(rounds) and not np.isnan(rounds).any()]
     if not nights:
         return Row(compared, scale, _UNKNOWN, math.nan, Change.NONE, _NO_BASELINE)
     means = np.array([float(rounds.mean()) for rounds in nights])

@@ -51,6 +51,9 @@ class Nightly(StrictModel):
     objectives: bool = Field(
         default=False, description="A round that fails its profile fails the night."
     )
+    reports: bool = Field(
+        default=True, description="An HTML report for each round, linked from index.html."
+    )
     lang: Literal["auto", "zh", "en"] = "auto"
 
     _beside: Path = PrivateAttr(default=Path())

@@ -6,6 +6,7 @@ History of the schema:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -38,7 +39,8 @@ class Night:
     """One night.
 
     `id` is its UTC time, `20260101T020000Z`.  `conditions` have to be the same in nights that are
-    compared.  `values`: the statistics of each valid round.  `change` is the JSON of the
+    compared.  `values`: the statistics of each valid round, +∞ (null in the file) where failed
+    requests reach a quantile.  `change` is the JSON of the
     comparison.  An `accepted` night is a baseline for later ones; `new_level` ends the baseline
     before it.
     """
@@ -78,7 +80,10 @@ def night_of(content: Mapping[str, Any], path: Path) -> Night:
         rounds = tuple(
             Round(**{**each, "reasons": tuple(each["reasons"])}) for each in content["rounds"]
         )
-        values = {key: tuple(found) for key, found in content["values"].items()}
+        values = {
+            key: tuple(math.inf if value is None else value for value in found)
+            for key, found in content["values"].items()
+        }
         kept = {key: value for key, value in content.items() if key != "schema"}
         return Night(**{**kept, "rounds": rounds, "values": values})
     except (KeyError, TypeError, AttributeError) as error:

@@ -20,15 +20,26 @@ from bench.judge.compare_documents import as_json
 from bench.judge.compare_likeness import conditions
 from bench.judge.compare_nights import NightValues, compare_nights, key_of
 from bench.judge.compare_stats import Change, overall
-from bench.judge.judgement import judge
+from bench.judge.judgement import Judgement, judge
 from bench.judge.metric import Text
 from bench.judge.profile import Profile
 from bench.nightly.baselines import Baseline, baseline_for
 from bench.nightly.config import Nightly
 from bench.nightly.nights import Night, Round
-from bench.record.frame import open_run
+from bench.record.frame import Run, open_run
+from bench.report.history_nights import REPORT
+from bench.report.page import write_report
+from bench.report.words import choose_language
 
 FEWEST_ROUNDS = 2
+FEWEST_NIGHTS = 3
+"""Accepted nights from which on the noise between nights is seen and not only assumed."""
+
+_ASSUMED = Text(
+    "夜次还太少：夜间波动主要按最小效应的 1/3 假定，结论仅供参考。",
+    "Too few nights yet: the noise between them is mostly assumed, as a third of the minimum "
+    "effect, so the result rests on that.",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +70,16 @@ def conduct_rounds(
             run = open_run(done.path)
             judgement = judge(run, profile)
             judgement.write(done.path)
+            if config.reports:
+                _write_report(run, judgement, config)
             runs.append(JudgedRun(done.path.name, run.manifest, judgement))
     return Measured(tuple(runs))
+
+
+def _write_report(run: Run, judgement: Judgement, config: Nightly) -> None:
+    """The report of a round; all of them share one copy of the figures' library, in `runs/`."""
+    page, language = run.path / REPORT, choose_language(config.lang)
+    write_report(run, judgement, page, language=language, plotlyjs="parent")
 
 
 def night_of_runs(
@@ -85,17 +104,19 @@ def night_of_runs(
     baseline = baseline_for(same, earlier, config)
     change = _change(tonight, baseline, config, profile, runs)
     verdict = Change(change["verdict"])
-    enough = len(valid) >= FEWEST_ROUNDS
+    rounds = tuple(_round(run) for run in runs)
+    failed = config.objectives and any(each.verdict == "fail" for each in rounds)
+    good = len(valid) >= FEWEST_ROUNDS and not failed
     return Night(
         id=tonight.name,
         label=label,
         server=_server(manifest),
         conditions=same,
-        rounds=tuple(_round(run) for run in runs),
+        rounds=rounds,
         values=values,
         change=change,
-        accepted=enough and verdict is not Change.WORSE,
-        new_level=enough and verdict is Change.BETTER and baseline.pinned is None,
+        accepted=good and verdict is not Change.WORSE,
+        new_level=good and verdict is Change.BETTER and baseline.pinned is None,
     )
 
 
@@ -158,11 +179,15 @@ def _notes(baseline: Baseline, invalid: Sequence[str]) -> tuple[Text, ...]:
         n = len(baseline.nights)
         notes.append(
             Text(f"基线：最近 {n} 个已接受的夜次。", f"Baseline: the last {n} accepted nights.")
+            if n > 1
+            else Text("基线：最近 1 个已接受的夜次。", "Baseline: the last accepted night.")
         )
     else:
         notes.append(
             Text("尚无基线：这是同条件下的首夜。", "No baseline yet: the first night of its kind.")
         )
+    if baseline.nights and len(baseline.history) < FEWEST_NIGHTS:
+        notes.append(_ASSUMED)
     notes += [
         Text(f"{name} 无效，未计入。", f"{name} is not valid and was left out.") for name in invalid
     ]

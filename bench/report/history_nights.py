@@ -13,7 +13,8 @@ from bench.report.sections.band import SYMBOLS
 from bench.report.words import Words
 
 _RUNS = "runs"
-_REPORT = "report.html"
+REPORT = "report.html"
+"""The page of a round, in its run folder."""
 
 
 class Round(Protocol):
@@ -90,7 +91,7 @@ def _rounds(words: Words, nights: Sequence[Night], folder: Path) -> Table:
     rows = []
     for night in reversed(nights):
         for each in night.rounds:
-            report = f"{_RUNS}/{each.run}/{_REPORT}"
+            report = f"{_RUNS}/{each.run}/{REPORT}"
             there = (folder / report).is_file()
             rows.append(
                 (

@@ -28,6 +28,8 @@ from bench.report.words import Words, entries
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _PLOTLYJS_FILE = "plotly.min.js"
+_PLOTLYJS_PLACES = {"directory": "", "parent": "../"}
+"""Where the library is from the page's folder, when it is in a file of its own."""
 
 
 def write_report(
@@ -36,8 +38,8 @@ def write_report(
     """Write the report of a judged run to `path` and return it.
 
     `language` is `zh` or `en`.  `plotlyjs`: `inline` embeds the library (one file, offline), `cdn`
-    refers to its publisher's server, `directory` puts it beside the report once.  Raises
-    NotValidError where the disk refuses them.
+    refers to its publisher's server, `directory` puts it beside the report once, `parent` into the
+    folder above, for reports of many runs.  Raises NotValidError where the disk refuses them.
     """
     return write_page(render(Evidence(run, judgement, Words(language)), plotlyjs), path, plotlyjs)
 
@@ -58,8 +60,9 @@ def write_page(page: str, path: Path, plotlyjs: str = "inline") -> Path:
     except OSError as error:
         raise disk_error(error, path) from error
     write_whole(path, page.encode())
-    if plotlyjs == "directory":
-        write_whole(path.parent / _PLOTLYJS_FILE, figures.plotlyjs().encode())
+    if plotlyjs in _PLOTLYJS_PLACES:
+        folder = path.parent / _PLOTLYJS_PLACES[plotlyjs]
+        write_whole(folder / _PLOTLYJS_FILE, figures.plotlyjs().encode())
     return path
 
 
@@ -125,7 +128,7 @@ def _scripts(sections: list[Section], language: str, plotlyjs: str) -> tuple[lis
         )
         sources.append(figures.CDN)
     else:
-        element = f'<script src="{_PLOTLYJS_FILE}"></script>'
+        element = f'<script src="{_PLOTLYJS_PLACES[plotlyjs]}{_PLOTLYJS_FILE}"></script>'
         sources.append("'self' file:")
     quoted = " ".join(s if not s.startswith("sha") else f"'{s}'" for s in sources)
     content = figures_json(sections, language)

@@ -40,6 +40,13 @@ def test_a_night_leaves_a_history(tmp_path: Path) -> None:
     assert (night.id, night.label) == (answer["night"], "one")
     assert night.server.startswith("vLLM")
     assert len(night.rounds) == 2
-    assert len(list((tmp_path / "out" / "runs").iterdir())) == 3
-    assert "one" in (tmp_path / "out" / "index.html").read_text()
+    runs = tmp_path / "out" / "runs"
+    assert len([each for each in runs.iterdir() if each.is_dir()]) == 3
+    index = (tmp_path / "out" / "index.html").read_text()
+    assert "one" in index
+    for each in night.rounds:
+        page = runs / each.run / "report.html"
+        assert f'href="runs/{each.run}/report.html"' in index
+        assert 'src="../plotly.min.js"' in page.read_text(), "the library is not in every page"
+    assert (runs / "plotly.min.js").is_file()
     assert (tmp_path / "out" / "latest" / "junit.xml").is_file()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,9 @@ import pytest
 
 from bench.errors import ConfigError, UsageError
 from bench.judge.compare import JudgedRun
+from bench.judge.compare_nights import compare_nights
 from bench.judge.judgement import judge
+from bench.judge.profile import Compared
 from bench.nightly.baselines import baseline_for, pin, pinned_baselines, read_pinned
 from bench.nightly.config import Nightly, load_nightly
 from bench.nightly.nights import Night, Round, accept, read_nights, write_night
@@ -137,6 +140,41 @@ def test_a_night_is_read_back_as_it_was_written(tmp_path: Path) -> None:
     for day in (3, 1, 2):
         write_night(tmp_path, night(day))
     assert read_nights(tmp_path) == [night(1), night(2), night(3)]
+
+
+def test_a_night_of_failures_does_not_end_the_series(tmp_path: Path, config: Nightly) -> None:
+    """A quantile that was +∞ is read back as that, and later nights are held against the others."""
+    endless = replace(night(2), values={"ttft_s p50": (math.inf, 0.05, math.inf)})
+    for each in (night(1), endless, night(3)):
+        write_night(tmp_path, each)
+    nights = read_nights(tmp_path)
+    assert nights[1] == endless
+    compared = [Compared(metric="ttft_s", statistic="p50", minimum_effect=0.03)]
+    values = [each.as_values for each in nights]
+    (row,) = compare_nights(
+        values[2], values[:2], values, compared, window=14, confidence=0.95
+    ).rows
+    assert row.found.base == pytest.approx(0.05, rel=0.01)
+    assert len(series_of(nights)[0].values) == 2
+
+
+def test_a_night_that_fails_its_objectives_is_no_baseline(
+    synthetic_run: MakeRun, config: Nightly
+) -> None:
+    """Where objectives are a gate, what did not pass it is not what later nights are held to."""
+    runs = rounds(synthetic_run, 1)
+    runs[0].judgement.verdict["verdict"] = "fail"
+    assert night_of_runs(runs, [], config, None).accepted
+    gate = config.model_copy(update={"objectives": True})
+    assert not night_of_runs(runs, [], gate, None).accepted
+
+
+def test_little_history_is_told(synthetic_run: MakeRun, config: Nightly) -> None:
+    """Held against one night, the noise between nights is an assumption, and the night says so."""
+    first = night_of_runs(rounds(synthetic_run, 1), [], config, None)
+    second = night_of_runs(rounds(synthetic_run, 2), [first], config, None)
+    assert any("assumed" in text["en"] for text in second.change["notes"])
+    assert not any("assumed" in text["en"] for text in first.change["notes"])
 
 
 def test_a_file_that_is_no_night_is_named(tmp_path: Path) -> None:
