@@ -12,13 +12,13 @@ import time
 from bench.load.connection import Connection
 from bench.load.flight import UNPARSED_READS, Flight
 
-ROUND_NS = 1_000_000
-"""Between two rounds.  Also what epoll_wait(2) can be told to wait at least."""
+ROUND_NS = 2_000_000
+"""Between two rounds."""
 
 LEAST_CONNECTIONS = 32
 """With fewer connections rounds would be more than the events they save waking for."""
 
-LEAST_INTERVAL_NS = 5 * ROUND_NS
+LEAST_INTERVAL_NS = 4 * ROUND_NS
 """Faster streams are read at once: two events that came in one round would have one time."""
 
 LEAST_EVENTS = 16

@@ -18,13 +18,13 @@ from bench.sim.process import SimProcess, running_sim
 Replayed = Callable[..., Any]
 
 STREAMS = LEAST_CONNECTIONS
-STEP_S = 0.008
+STEP_S = 0.012
 TOKENS = 40
 
 
 @pytest.fixture(scope="module")
 def steady() -> Iterator[SimProcess]:
-    """A server with a step every 8 ms."""
+    """A server with a step every 12 ms."""
     config = SimConfig(port=0, step_s=STEP_S, prefill_token_s=0, decode_seq_s=0, kv_blocks=65_536)
     with running_sim(config) as server:
         yield server
