@@ -19,6 +19,7 @@ from bench.shipped import shipped
 from bench.workload.recipe import load_recipe
 
 ROOT = Path(__file__).parents[1]
+CHINESE = re.compile(r"[\u4e00-\u9fff]")
 MOST_LINES = 400
 
 MODULES = {
@@ -195,6 +196,24 @@ def test_a_module_is_finished(module: str) -> None:
     assert lines == []
     assert [word for word in ("TODO", "FIXME", "XXX") if word in text] == []
     assert len(text.splitlines()) <= MOST_LINES
+
+
+def _literal(node: ast.expr) -> str:
+    """What is written in an expression of strings; what is filled in is left out."""
+    return "".join(
+        part.value
+        for part in ast.walk(node)
+        if isinstance(part, ast.Constant) and isinstance(part.value, str)
+    )
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_chinese_stands_first(module: str) -> None:
+    """`Text(zh, en)`: exchanged, a Chinese page would speak English."""
+    for node in ast.walk(tree_of(module)):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "Text" and len(node.args) == 2:
+            said = f"line {node.lineno}: {ast.unparse(node)[:80]}"
+            assert not CHINESE.search(_literal(node.args[1])), said
 
 
 @pytest.mark.parametrize(
