@@ -137,6 +137,16 @@ def test_runs_of_one_plan_are_paired(synthetic_run: MakeRun) -> None:
     assert ttft.slower_fraction > 0.9
 
 
+def test_a_pairs_interval_is_as_wide_as_its_median_varies(synthetic_run: MakeRun) -> None:
+    """Logarithms of ratios with σ = 0.3 √2: the error of their median is 1.25 σ / √n."""
+    plan = {"workload": {"digest": "d"}, "load": {"pace": {"concurrency": None}}}
+    runs = [judged(synthetic_run(f"r{k}", requests=1500, seed=k), **plan) for k in range(2)]
+    ttft = next(pair for pair in compare([runs[0]], [runs[1]]).pairs if pair.metric == "ttft_s")
+    student_t = 2.093  # 95 %, 19 degrees of freedom
+    expected = student_t * 1.2533 * 0.3 * math.sqrt(2 / ttft.n)
+    assert expected / 1.6 < (ttft.high - ttft.low) / 2 < expected * 1.6
+
+
 def test_another_plan_is_not_paired(synthetic_run: MakeRun) -> None:
     """Runs whose digests differ have no pairs."""
     runs = [

@@ -164,6 +164,9 @@ def test_junit_has_a_case_for_each_rule_and_target(folder: Path) -> None:
         children = [child.tag for child in case]
         expected = {"pass": [], "fail": ["failure"]}.get(row["result"], ["skipped"])
         assert children == expected
+        sign = "<=" if row["direction"] == "lower" else ">="
+        assert all(f"wanted {sign} {row['bound']}" in child.get("message", "") for child in case)
+    assert any(len(cases[f"{row['metric']} {row['statistic']}"]) for row in targets)
 
 
 def test_a_run_without_a_profile_has_values_and_no_verdict(folder: Path) -> None:

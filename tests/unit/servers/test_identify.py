@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+from typing import cast
+
 import pytest
 
 from bench.errors import TargetError
-from bench.servers.client import Reply
-from bench.servers.identify import ModelCard, choose_model, metrics_urls, read_fingerprint
+from bench.servers.client import ControlClient, Reply
+from bench.servers.identify import (
+    ModelCard,
+    choose_model,
+    list_models,
+    metrics_urls,
+    read_fingerprint,
+)
 from bench.servers.rows.engines import TENSORRT_LLM
 from bench.servers.rows.mindie import MINDIE
 from bench.servers.rows.vllm import VLLM
@@ -40,6 +49,18 @@ def test_no_list_of_models_is_told_with_its_status() -> None:
     with pytest.raises(TargetError, match=r"http://h/x/v1/models: status 404: Not Found") as caught:
         choose_model([], missing, "")
     assert "/v1" in caught.value.hint
+
+
+def test_rows_that_name_no_model_are_left_out() -> None:
+    """A proxy may list what it likes; what has no id is no model."""
+
+    class Client:
+        async def get(self, path_or_url: str) -> Reply:
+            listed = b'{"data": [{"object": "model"}, "qwen", {"id": "qwen", "max_model_len": 9}]}'
+            return Reply(path_or_url, 200, {}, listed)
+
+    cards, _ = asyncio.run(list_models(cast(ControlClient, Client())))
+    assert [(card.id, card.max_model_len) for card in cards] == [("qwen", 9)]
 
 
 @pytest.mark.parametrize(
