@@ -106,6 +106,7 @@ class Traffic:
         for start in range(0, len(ready), CALM_SOCKETS):
             if start:
                 self._pass(0)
+                self._send_due(self.polled_ns)
             self._serve(ready[start : start + CALM_SOCKETS], flow.low_ns)
         flow.low_ns = started_ns
         return len(ready)
@@ -255,9 +256,12 @@ class Traffic:
         flight.done_ns = at_ns
         self.done.append(flight)
         self._replay.ended(flight)
+        self._send_due(at_ns)
+
+    def _send_due(self, now_ns: int) -> None:
         due_ns = self._replay.next_due_ns
-        if due_ns is not None and due_ns <= at_ns:
-            self._replay.release(at_ns)
+        if due_ns is not None and due_ns <= now_ns:
+            self._replay.release(now_ns)
 
     def _end_of_input(self, connection: Connection) -> None:
         flight = connection.flight
