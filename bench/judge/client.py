@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -36,7 +36,8 @@ class Client:
     `requests` are all rows of the run with the request metrics; `in_window` marks those that are
     judged.  `end` is None for a run that was killed.  `start_ns` is the run's start on the clock of
     the journal's `at_ns`; `server` is seen over the whole run; `workload` is the manifest's;
-    `duration_s` how long the plan was to send, where that bounds it.
+    `duration_s` how long the plan was to send, where that bounds it.  `defects`: what is damaged in
+    the run folder, by kind.
     """
 
     requests: pd.DataFrame
@@ -50,6 +51,7 @@ class Client:
     workload: Mapping[str, Any]
     ttft_limit_s: float | None = None
     duration_s: float | None = None
+    defects: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def seconds(self) -> list[Mapping[str, Any]]:
@@ -129,6 +131,16 @@ def unaccounted(client: Client) -> float | None:
 
 def without_end(client: Client) -> float | None:
     return float(client.end is None)
+
+
+def damage(client: Client) -> float | None:
+    """Files and rows that are damaged, doubled or missing, as far as no other rule counts them.
+
+    A killed run has no end to hold its files against, and may have cut its last line.
+    """
+    kinds = ("torn_journal_lines", "damaged_parts", "duplicate_rows", "missing_scrapes")
+    found = sum(client.defects.get(kind, 0) for kind in (*kinds, "cut_journal"))
+    return None if client.end is None else float(found)
 
 
 def dead_workers(client: Client) -> float | None:

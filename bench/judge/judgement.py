@@ -101,6 +101,7 @@ def _client(run: StoredRun, values: RunValues, rules: Profile) -> Client:
         limits=rules.validity,
         workload=run.manifest.get("workload") or {},
         ttft_limit_s=_ttft_limit_s(rules),
+        defects=run.defects,
         duration_s=((run.manifest.get("load") or {}).get("pace") or {}).get("duration_s"),
     )
 

@@ -137,6 +137,18 @@ RULES: tuple[Rule, ...] = (
         ),
     ),
     Rule(
+        name="record",
+        title=Text("运行目录损坏或缺失之处", "Damage to the run folder"),
+        unit="1",
+        limit=lambda _: 0.0,
+        measure=measures.damage,
+        advice=Text(
+            "运行目录的部分文件损坏、重复或缺失：从测试机重新复制整个目录。",
+            "Parts of the run folder are damaged, doubled or missing: copy it whole from where it "
+            "was made.",
+        ),
+    ),
+    Rule(
         name="workers_alive",
         title=Text("异常退出的压测进程", "Load processes that died"),
         unit="1",

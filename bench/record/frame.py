@@ -33,6 +33,7 @@ from bench.record.folder import (
     SELFTEST,
     SERVER_FOLDER,
 )
+from bench.record.shapes import is_end, is_line, is_manifest
 from bench.record.stored import Part, event_batches, newer_schema, read_scalars, read_server
 
 _NS_PER_S = 1e9
@@ -71,14 +72,26 @@ class Run:
 
         `torn_journal_lines`, `torn_end`, `temporary_files`, `damaged_parts` (files left out);
         `duplicate_rows` (an index seen again: the first counts); `unfit_values` (see `columns`);
-        `missing_rows` (end.json accounts for more requests than there are rows).
+        `missing_rows` (end.json accounts for more requests than there are rows); `missing_scrapes`
+        (the journal tells of more); `cut_journal` (it has not the line of the run's end).
         """
-        _ = self.server
         end = self.end or {}
         kinds = ("ok", "dropped", "aborted")
         ended = sum(end.get(kind, 0) for kind in kinds) + sum(end.get("failed", {}).values())
-        missing = Counter(missing_rows=ended - self._order.size)
+        missing = Counter(
+            missing_rows=ended - self._order.size,
+            missing_scrapes=self._missing_scrapes(),
+            cut_journal=int(bool(end) and all(line["event"] != "end" for line in self.journal)),
+        )
         return dict(+(self._defects + missing))
+
+    def _missing_scrapes(self) -> int:
+        """Answered scrapes that the journal counts at the run's end and that no part holds."""
+        rows = self.server
+        answered = rows["source"][((rows["name"] == "up") & (rows["value"] > 0)).to_numpy()]
+        held = Counter(answered.astype(object))
+        told = [line for line in self.journal if line["event"] == "scrapes"]
+        return sum(max(0, line.get("done", 0) - held[line.get("source")]) for line in told)
 
     @cached_property
     def start_ns(self) -> int:
@@ -191,12 +204,14 @@ class Run:
         path = self.path / JOURNAL
         lines = path.read_bytes().splitlines() if path.is_file() else []
         read = [_json_object(line) for line in lines if line]
-        self._defects["torn_journal_lines"] += read.count(None)
-        return [line for line in read if line is not None]
+        whole = [line for line in read if line is not None and is_line(line)]
+        self._defects["torn_journal_lines"] += len(read) - len(whole)
+        return whole
 
     def _read_end(self) -> dict[str, Any] | None:
         path = self.path / END
         end = _json_object(path.read_bytes()) if path.is_file() else None
+        end = end if end is not None and is_end(end) else None
         self._defects["torn_end"] += int(path.is_file() and end is None)
         return end
 
@@ -223,7 +238,7 @@ def _read_manifest(path: Path) -> dict[str, Any]:
         )
     manifest = _json_object(manifest_path.read_bytes())
     version = None if manifest is None else manifest.get("schema")
-    if manifest is None or not isinstance(version, int):
+    if manifest is None or type(version) is not int or not is_manifest(manifest):
         raise RunFolderError(
             f"{manifest_path} is not a manifest: expected a JSON object with the number `schema`",
             "restore it from where the run was made; a manifest is never edited",

@@ -1,7 +1,8 @@
 """Parts as they lie on the disk, read into Arrow.
 
 A part whose footer can't be read (a power cut before the disk had it) is left out and counted.  A
-part that breaks further inside is an error: what it held is not known.
+part that breaks further inside is an error: what it held is not known.  Pages have checksums: a bit
+that flipped would else be another number.
 """
 
 from __future__ import annotations
@@ -49,10 +50,11 @@ def read_scalars(folder: Path, defects: Counter[str]) -> tuple[tuple[Part, ...],
     Columns of `CATEGORIES` are dictionaries, unified over the parts.
     """
     parts, tables = [], []
-    for file, path in _part_files(folder, defects, CATEGORIES):
+    for file, path in _part_files(folder, defects, REQUESTS, CATEGORIES):
         stored = file.schema_arrow
         with _reading(path):
             table = file.read([n for n in SCALARS if n in stored.names], use_threads=False)
+            table.validate(full=True)
         tables.append(_conformed(table, path))
         parts.append(Part(path, table.num_rows, _event_count(file, stored.names)))
         unfit = (stored.metadata or {}).get(b"unfit")
@@ -65,8 +67,12 @@ def event_batches(parts: Sequence[Part]) -> Iterator[tuple[pa.ListArray, pa.List
     """`arrival_delta_ns` and `tokens` of all rows, in the order of `read_scalars`."""
     for part in parts:
         rows = max(1, _EVENTS_AT_A_TIME * part.rows // max(part.events, 1))
-        with _reading(part.path), pq.ParquetFile(part.path) as file:
+        with (
+            _reading(part.path),
+            pq.ParquetFile(part.path, page_checksum_verification=True) as file,
+        ):
             for batch in file.iter_batches(batch_size=rows, columns=list(EVENTS)):
+                batch.validate(full=True)
                 yield batch.column(EVENTS[0]), batch.column(EVENTS[1])
 
 
@@ -78,9 +84,11 @@ def read_server(folder: Path, defects: Counter[str]) -> pd.DataFrame:
     source: list[npt.NDArray[np.int32]] = []
     name: list[npt.NDArray[np.int32]] = []
     labels = _LabelSets(text)
-    for file, path in _part_files(folder, defects, _SERVER_WORDS):
+    for file, path in _part_files(folder, defects, SERVER, _SERVER_WORDS):
         with _reading(path):
-            batches = file.read(columns=SERVER.names).to_batches()
+            table = file.read(columns=SERVER.names)
+            table.validate(full=True)
+        batches = table.to_batches()
         for batch in batches:
             at_ns.append(batch["at_ns"].to_numpy())
             value.append(batch["value"].to_numpy(zero_copy_only=False))
@@ -151,7 +159,7 @@ class _LabelSets:
 
 
 def _part_files(
-    folder: Path, defects: Counter[str], words: Sequence[str]
+    folder: Path, defects: Counter[str], schema: pa.Schema, words: Sequence[str]
 ) -> Iterator[tuple[pq.ParquetFile, Path]]:
     """The readable parts of a folder in the order of their names, each open until the next."""
     for path in sorted(folder.glob("part-*.parquet")):
@@ -161,22 +169,27 @@ def _part_files(
             defects["damaged_parts"] += 1
             continue
         with file:
-            _check_schema(file, path)
+            _check_schema(file, path, schema)
             yield file, path
 
 
 def _open(path: Path, words: Sequence[str]) -> pq.ParquetFile:
     """A part, its columns of words as dictionaries."""
     try:
-        return pq.ParquetFile(path, read_dictionary=list(words))
+        return pq.ParquetFile(path, read_dictionary=list(words), page_checksum_verification=True)
     except KeyError:  # an older part, without one of these columns
-        return pq.ParquetFile(path)
+        return pq.ParquetFile(path, page_checksum_verification=True)
 
 
-def _check_schema(file: pq.ParquetFile, path: Path) -> None:
+def _check_schema(file: pq.ParquetFile, path: Path, expected: pa.Schema) -> None:
     version = int((file.schema_arrow.metadata or {}).get(b"schema", b"0"))
     if version > SCHEMA_VERSION:
         raise newer_schema(path, version)
+    if version == SCHEMA_VERSION and file.schema_arrow.names != expected.names:
+        raise RunFolderError(
+            f"{path} is damaged: its columns are not those of schema {version}",
+            "move the file out of the run folder to read the rest",
+        )
     if not version:
         raise RunFolderError(
             f"{path} is not a part of a run: it names no schema version",

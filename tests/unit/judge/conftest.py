@@ -55,6 +55,7 @@ class HandRun:
     scrapes: list[tuple[float, str, float]] = field(default_factory=list)
     labelled: list[tuple[float, str, str, dict[str, str], float]] = field(default_factory=list)
     start_ns: int = 0
+    defects: dict[str, int] = field(default_factory=dict)
 
     @property
     def requests(self) -> pd.DataFrame:

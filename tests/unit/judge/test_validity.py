@@ -50,6 +50,15 @@ def test_a_run_with_nothing_wrong_is_valid(hand_run: Make, ok_row: Make) -> None
     assert len(rules) == len(RULES)
 
 
+@pytest.mark.parametrize(
+    "kind",
+    ["torn_journal_lines", "damaged_parts", "duplicate_rows", "missing_scrapes", "cut_journal"],
+)
+def test_a_damaged_record_is_no_proof(hand_run: Make, ok_row: Make, kind: str) -> None:
+    """What a folder has lost may be what spoke against the run."""
+    assert violated(hand_run(fine(ok_row), defects={kind: 1})) == {"record"}
+
+
 def test_late_sends(hand_run: Make, ok_row: Make, profile: Make) -> None:
     """2 % of sends 20 ms late make P99 of the lag 20 ms: over 5 ms."""
     rows = fine(ok_row)

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -38,6 +39,7 @@ def written(tmp_path: Path, manifest: Manifest) -> Written:
         if end:
             total = sum(map(len, workers))
             counts = {"planned": total, "ok": total, "failed": {}, "dropped": 0, "aborted": 0}
+            folder.journal("end")
             folder.finish({"reason": "finished", **counts})
         return folder
 
@@ -129,7 +131,7 @@ def test_a_torn_line_is_counted(written: Written, exchange: Make) -> None:
     with (folder.path / "journal.jsonl").open("a") as file:
         file.write('{"at_ns": 12, "eve')
     run = open_run(folder.path)
-    assert [line["event"] for line in run.journal] == ["start"]
+    assert [line["event"] for line in run.journal] == ["end", "start"]
     assert run.defects == {"torn_journal_lines": 1}
 
 
@@ -186,7 +188,8 @@ def test_an_older_part_lacks_a_column(written: Written, exchange: Make) -> None:
     """A column that an older release did not write reads as unknown."""
     folder = written([exchange(0, rtt_s=1.0)])
     (part,) = (folder.path / "requests").glob("*.parquet")
-    pq.write_table(pq.read_table(part).drop_columns(["rtt_s", "finish_reason"]), part)
+    older = pq.read_table(part).drop_columns(["rtt_s", "finish_reason"])
+    pq.write_table(older.replace_schema_metadata({"schema": "1"}), part)
     frame = open_run(folder.path).requests
     assert frame["rtt_s"].isna().all() and frame["finish_reason"].isna().all()
     assert frame["events"].tolist() == [3]
@@ -196,9 +199,18 @@ def test_a_part_without_an_index_is_refused(written: Written, exchange: Make) ->
     """A column that every release writes must be there."""
     folder = written([exchange(0)])
     (part,) = (folder.path / "requests").glob("*.parquet")
-    pq.write_table(pq.read_table(part).drop_columns(["index"]), part)
+    older = pq.read_table(part).drop_columns(["index"])
+    pq.write_table(older.replace_schema_metadata({"schema": "1"}), part)
     with pytest.raises(RunFolderError, match="lacks the column index"):
         len(open_run(folder.path).requests)
+
+
+def test_a_part_of_this_release_has_its_columns(written: Written, exchange: Make) -> None:
+    """One that lacks a column was damaged or edited: its values are not taken for unknown."""
+    (part,) = (written([exchange(0)]).path / "requests").glob("*.parquet")
+    pq.write_table(pq.read_table(part).drop_columns(["rtt_s"]), part)
+    with pytest.raises(RunFolderError, match="not those of schema 2"):
+        _ = open_run(part.parent.parent).requests
 
 
 def test_a_newer_part_is_refused(written: Written, exchange: Make) -> None:
@@ -290,3 +302,85 @@ def test_defects_of_a_whole_run_are_none(synthetic_run: Callable[..., Path]) -> 
     assert run.defects == {}
     assert run.end is not None and run.end["unaccounted"] == 0
     assert json.loads((run.path / "manifest.json").read_text()) == run.manifest
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        {"ok": 1, "failed": {}, "dropped": 0},
+        {"ok": "1", "failed": {}, "dropped": 0, "aborted": 0},
+        {"ok": -1, "failed": {}, "dropped": 0, "aborted": 0},
+        {"ok": 1, "failed": {"x": None}, "dropped": 0, "aborted": 0},
+        {"ok": 1, "failed": {}, "dropped": 0, "aborted": 0, "client": {"workers": [5]}},
+        {"ok": 1, "failed": {}, "dropped": 0, "aborted": 0, "client": 5},
+    ],
+)
+def test_an_end_of_another_shape_is_no_end(
+    written: Written, exchange: Make, end: dict[str, Any]
+) -> None:
+    """A balance that holds no counts balances nothing: the run reads as killed."""
+    folder = written([exchange(0)])
+    (folder.path / "end.json").write_text(json.dumps({"planned": 1, **end}))
+    run = open_run(folder.path)
+    assert run.end is None
+    assert run.defects == {"torn_end": 1}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        {"event": "second"},
+        {"at_ns": 5},
+        {"at_ns": "5", "event": "second"},
+        {"at_ns": 5, "event": "second", "stall_max_s": None},
+        {"at_ns": 5, "event": "scrapes", "source": "a", "done": "x"},
+    ],
+)
+def test_a_line_of_another_shape_is_torn(
+    written: Written, exchange: Make, line: dict[str, Any]
+) -> None:
+    """A line whose numbers are none is left out and counted, as one that was cut short is."""
+    folder = written([exchange(0)])
+    with (folder.path / "journal.jsonl").open("a") as file:
+        file.write(json.dumps(line) + "\n")
+    run = open_run(folder.path)
+    assert len(run.journal) == 1
+    assert run.defects == {"torn_journal_lines": 1}
+
+
+def test_a_journal_that_lacks_the_end_is_cut(written: Written, exchange: Make) -> None:
+    """A journal that is gone, while the run ended, is a defect."""
+    folder = written([exchange(0)])
+    (folder.path / "journal.jsonl").unlink()
+    assert open_run(folder.path).defects == {"cut_journal": 1}
+
+
+def test_scrapes_that_the_journal_counts_and_no_part_holds_are_missing(
+    written: Written, exchange: Make
+) -> None:
+    """A part of the scrapes that is gone is told, though every part that is left can be read."""
+    folder = written([exchange(0)])
+    server = folder.server_parts()
+    server.add([ServerSample(at_ns, "a", "up", {}, up) for at_ns, up in ((1, 1.0), (2, 0.0))])
+    server.close()
+    folder.journal("scrapes", source="a", done=3, failed=1)
+    assert open_run(folder.path).defects == {"missing_scrapes": 2}
+
+
+def test_a_bit_that_flipped_is_no_other_number(written: Written, exchange: Make) -> None:
+    """Whatever byte before the footer is damaged, the part is an error: pages have checksums."""
+    (part,) = (written([exchange(k) for k in range(2)]).path / "requests").glob("*.parquet")
+    whole = part.read_bytes()
+    folder = part.parent.parent
+    before = open_run(folder).requests
+    footer = int.from_bytes(whole[-8:-4], "little") + 8
+    for place in range(0, len(whole) - footer, 7):
+        damaged = bytearray(whole)
+        damaged[place] ^= 16
+        part.write_bytes(damaged)
+        try:
+            run = open_run(folder)
+            rows = run.requests
+        except RunFolderError:
+            continue
+        assert run.defects or rows.equals(before), place
