@@ -24,6 +24,7 @@ class ExitCode(IntEnum):
     UNDECIDED = 4  # The run is not valid, or too small for a verdict.
     TARGET_UNUSABLE = 5  # The server can't be reached, or refuses to serve.
     INTERRUPTED = 130  # Stopped by the user; what was measured is kept.
+    UNREAD = 141  # Whoever read the output closed it before its end (128 + SIGPIPE).
 
 
 class BenchError(Exception):

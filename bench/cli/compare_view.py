@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import IO, Any
 
-from rich.console import Console
 from rich.text import Text
 
 from bench.cli.plain import visible
+from bench.cli.screen import Screen
 from bench.cli.verdict_view import quantity
 from bench.errors import ExitCode
 from bench.judge.compare_documents import SYMBOLS, interval, shown
@@ -41,7 +41,7 @@ _WIDTH = 80
 
 def show(found: Mapping[str, Any], out: IO[str]) -> None:
     """Print a comparison's JSON."""
-    console = Console(file=out, width=_WIDTH, highlight=False, markup=False, soft_wrap=True)
+    console = Screen(file=out, width=_WIDTH, highlight=False, markup=False, soft_wrap=True)
     head = f"{'':<12}{'metric':<14}{'base':>9}{'new':>9}{'change':>10}  interval"
     console.print(Text(head, "dim"))
     for row in found["metrics"]:
@@ -62,7 +62,7 @@ def show(found: Mapping[str, Any], out: IO[str]) -> None:
     console.print(_VERDICTS[found["verdict"]], style="bold")
 
 
-def _print_row(console: Console, row: Mapping[str, Any]) -> None:
+def _print_row(console: Screen, row: Mapping[str, Any]) -> None:
     statistic = "" if row["statistic"] == "value" else f" {row['statistic']}"
     name = row["metric"].removesuffix("_s").removesuffix("_fraction") + statistic
     word = f"{SYMBOLS[row['result']]} {row['result']}"

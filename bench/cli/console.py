@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console as Terminal
 from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bench.cli.plain import visible
+from bench.cli.screen import Screen
 from bench.cli.verdict_view import quantity
 from bench.live.histogram import Histogram
 from bench.live.progress import RATES_OVER_S, Bounds, Progress
@@ -34,13 +35,14 @@ class Console:
     """A `bench.conduct.run.Watch`; writes to stderr only, so that stdout stays for results.
 
     On a terminal the progress is a view that is drawn over; else a line each PLAIN_EVERY_S.
-    `stop` are the recipe's conditions that end a run early, to be told.
+    `stop` are the recipe's conditions that end a run early, to be told.  A terminal or pipe that
+    is gone is no reason to lose the run: nothing more is told.
     """
 
     def __init__(
-        self, *, quiet: bool = False, stop: Stop | None = None, terminal: Terminal | None = None
+        self, *, quiet: bool = False, stop: Stop | None = None, terminal: Screen | None = None
     ) -> None:
-        self._terminal = terminal or Terminal(stderr=True, highlight=False)
+        self._terminal = terminal or Screen(stderr=True, highlight=False)
         self._quiet = quiet
         self._stop = stop
         self._animated = self._terminal.is_terminal and not self._terminal.is_dumb_terminal
@@ -50,7 +52,7 @@ class Console:
 
     def note(self, text: str) -> None:
         if not self._quiet:
-            self._terminal.print(Text(f"· {visible(text)}"), soft_wrap=True)
+            self._print(f"· {visible(text)}")
 
     def began(self, folder: Path, ready: Ready) -> None:
         self.close()
@@ -79,15 +81,22 @@ class Console:
         self._progress.take(totals, elapsed_s)
         if not self._quiet and self._live is None and elapsed_s >= self._next_plain_s:
             self._next_plain_s = elapsed_s + PLAIN_EVERY_S
-            self._terminal.print(Text(plain_line(self._progress)), soft_wrap=True)
+            self._print(plain_line(self._progress))
 
     def close(self) -> None:
         """Takes the live view away; one line says how far the run came."""
         if self._live is not None:
-            self._live.stop()
+            with contextlib.suppress(OSError):
+                self._live.stop()
             self._live = None
             if self._progress.totals is not None:
-                self._terminal.print(Text(plain_line(self._progress)), soft_wrap=True)
+                self._print(plain_line(self._progress))
+
+    def _print(self, line: str) -> None:
+        try:
+            self._terminal.print(Text(line), soft_wrap=True)
+        except OSError:
+            self._quiet = True
 
     def _view(self) -> RenderableType:
         if self._progress.totals is None:
@@ -156,7 +165,7 @@ def ending(bounds: Bounds, stop: Stop | None) -> str:
     early = []
     if stop is not None and stop.max_errors is not None:
         early.append(f"at {stop.max_errors} errors")
-    if stop is not None and stop.max_errors_in_a_row not in (None, "never"):
+    if stop is not None and stop.max_errors_in_a_row is not None:
         early.append(f"at {stop.max_errors_in_a_row} errors in a row")
     if stop is not None and stop.error_rate_above is not None:
         early.append(

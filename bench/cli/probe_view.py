@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from bench.cli.plain import visible
+from bench.cli.screen import Screen
 from bench.servers.findings import ProbeResult
 
 UNKNOWN = "—"
 
 
-def show(result: ProbeResult, console: Console | None = None) -> None:
+def show(result: ProbeResult, console: Screen | None = None) -> None:
     """Prints the findings, what is missing, and what is odd."""
-    console = console or Console(highlight=False)
+    console = console or Screen(highlight=False)
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import IO, Any
 
-from rich.console import Console
 from rich.text import Text
 
+from bench.cli.screen import Screen
 from bench.cli.verdict_view import quantity
 
 _WIDTH = 80
@@ -31,7 +31,7 @@ _WIDTHS = (8, 9, 9, 9, 9, 8, 8)
 
 def show(found: Mapping[str, Any], stream: IO[str]) -> None:
     """Print the content of sweep.json."""
-    console = Console(file=stream, width=_WIDTH, highlight=False, soft_wrap=True)
+    console = Screen(file=stream, width=_WIDTH, highlight=False, soft_wrap=True)
     open_loop = found["loop"] == "open"
     head = "req/s" if open_loop else "slots"
     console.print(Text(_line((head, *_HEADS), ""), "dim"))

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from rich.console import Console
 from rich.table import Table
 
 from bench.cli.plain import visible
+from bench.cli.screen import Screen
 from bench.workload.inspect import TraceStats
 from bench.workload.readers import COUNTS
 
@@ -16,7 +16,7 @@ _UNKNOWN = "—"
 
 def show(name: str, chosen: TraceStats, whole: TraceStats | None) -> None:
     """Print the rows chosen, and beside them the whole file where it is more."""
-    console = Console(highlight=False, markup=False)
+    console = Screen(highlight=False, markup=False)
     blocks = "no block ids"
     if chosen.block_tokens is not None:
         blocks = f"blocks of {chosen.block_tokens} tokens ({chosen.block_rule})"

@@ -7,11 +7,11 @@ import textwrap
 from collections.abc import Mapping
 from typing import IO, Any
 
-from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from bench.cli.screen import Screen
 from bench.errors import ExitCode
 
 EXIT_CODES: Mapping[str, ExitCode] = {
@@ -48,7 +48,7 @@ _RATES = ("request_rps", "output_tps", "goodput_rps", "cache_client", "error_rat
 
 def show(verdict: Mapping[str, Any], summary: Mapping[str, Any], stream: IO[str]) -> None:
     """Write the run's numbers, its limits and the verdict; at most 80 columns wide."""
-    console = Console(file=stream, width=_WIDTH, highlight=False, markup=False)
+    console = Screen(file=stream, width=_WIDTH, highlight=False, markup=False)
     console.print(_latencies(summary))
     console.print(_line(summary))
     for row in verdict["limits"]:
@@ -99,7 +99,7 @@ def _line(summary: Mapping[str, Any]) -> str:
     return textwrap.fill(kept, _WIDTH).replace("\u00a0", " ")
 
 
-def _print_limit(console: Console, row: Mapping[str, Any]) -> None:
+def _print_limit(console: Screen, row: Mapping[str, Any]) -> None:
     """Result, limit, value, interval; what would decide it on a line of its own."""
     words, style = _RESULTS[row["result"]]
     if row["level"] != "target":
@@ -123,7 +123,7 @@ def _score(score: Mapping[str, Any]) -> str:
     return f"score incomplete ({scenario}): {missing}"
 
 
-def _print_diagnosis(console: Console, rule: Mapping[str, Any]) -> None:
+def _print_diagnosis(console: Screen, rule: Mapping[str, Any]) -> None:
     """Symptom, its evidence, its likely cause and the next step."""
     console.print(f"→ {rule['symptom']['en']}", style="bold")
     for each in rule["evidence"]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import resource
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -40,6 +41,9 @@ from bench.workload.tokens import (
 Announce = Callable[[str], None]
 
 OPEN_LOOP_WARM_MOST = 256
+_LEAST_BYTES = 1 << 16
+"""Of free space: about what the folder of an empty run takes."""
+
 PORT_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
 
 
@@ -232,6 +236,22 @@ def _warm_connections(plan: Plan, pace: Pace) -> int:
         return 1
     busiest_second = int(np.bincount(np.floor(starts).astype(np.int64)).max())
     return max(1, min(OPEN_LOOP_WARM_MOST, busiest_second))
+
+
+def check_folder(base: Path) -> None:
+    """Refuses a folder in which no run can be written, while nothing has been sent yet.
+
+    Raises UsageError.
+    """
+    there = next(each for each in (base, *base.absolute().parents) if each.exists())
+    try:
+        with tempfile.TemporaryFile(dir=there, buffering=0) as file:
+            file.write(bytes(_LEAST_BYTES))
+    except OSError as error:
+        raise UsageError(
+            f"can't make a run folder in {base}: {error.strerror}",
+            "choose a writable folder with -o or the environment variable BENCH_REPORTS",
+        ) from None
 
 
 def check_limits(connections: int, workers: int) -> None:

@@ -16,7 +16,7 @@ import orjson
 
 from bench.conduct.jobs import jobs_of, style_of
 from bench.conduct.manifest import manifest_of
-from bench.conduct.preflight import Ready, prepare, useful_workers
+from bench.conduct.preflight import Ready, check_folder, prepare, useful_workers
 from bench.conduct.tally import Tally, Totals, end_of, second_of
 from bench.errors import BenchError, TargetError
 from bench.load.fleet import Fleet
@@ -96,6 +96,7 @@ def conduct(order: Order, watch: Watch) -> Done:
 async def conduct_async(order: Order, watch: Watch) -> Done:
     """The same inside a running event loop, whose SIGINT and SIGTERM it takes meanwhile."""
     raise_file_limit()
+    check_folder(order.folder)
     ready = await prepare(
         order.recipe,
         order.target,

@@ -74,7 +74,7 @@ class Tally:
             self._at_last_ok = totals.ok, totals.failed
             return None
         most, in_a_row = stop.max_errors_in_a_row, totals.failed - failed_before
-        if most is None or most == "never" or in_a_row < most:
+        if most is None or in_a_row < most:
             return None
         common = max(totals.failed_by_class, key=lambda name: totals.failed_by_class[name])
         return (

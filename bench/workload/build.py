@@ -20,7 +20,7 @@ from bench.workload.arrivals import (
     dequantize,
     open_offsets,
 )
-from bench.workload.collect import MOST_REQUESTS, Rows, collect
+from bench.workload.collect import MOST_REQUESTS, Rows, collect, too_many
 from bench.workload.plan import (
     Columns,
     Floats,
@@ -51,7 +51,10 @@ def build_plan(recipe: Recipe, reading: TraceReading, vocabulary: Vocabulary) ->
         sessions, last_index, starts_s = _extent(recipe, columns, starts_s)
         warmup_sessions = _warmup_sessions(recipe, columns, starts_s)
         if sessions is not None and warmup_sessions >= sessions:
-            raise ConfigError(f"recipe {recipe.name}: the warm-up takes all {sessions} sessions")
+            raise ConfigError(
+                f"recipe {recipe.name}: the warm-up takes all {sessions} sessions",
+                "a longer run, or --warmup 0 to take it away, --warmup N to make it N requests",
+            )
     except BaseException:
         spool.discard()
         raise
@@ -145,7 +148,7 @@ def _extent(
     if wanted is None and recipe.duration_s is None and arrivals.kind != "stages":
         wanted = columns.rows
     if wanted is not None and wanted > MOST_REQUESTS:
-        raise ConfigError(f"recipe {recipe.name}: {wanted:,} requests; at most {MOST_REQUESTS:,}")
+        raise too_many(recipe, f"{wanted:,}", "cut the trace (--limit N)")
     sessions = None if wanted is None else _sessions_of(columns, wanted)
     if isinstance(arrivals, Closed):
         return sessions, wanted, None

@@ -104,6 +104,8 @@ def _most_rows(recipe: Recipe) -> int | None:
     """How many rows to read; None is all."""
     arrivals, synthetic = recipe.arrivals, isinstance(recipe.source, SyntheticSource)
     if recipe.requests is not None:
+        if recipe.requests > MOST_REQUESTS:
+            raise too_many(recipe, f"{recipe.requests:,}", "lower requests (--requests N)")
         return recipe.requests
     if isinstance(arrivals, Recorded):
         return None
@@ -115,8 +117,12 @@ def _most_rows(recipe: Recipe) -> int | None:
         return None
     expected = expected_requests(arrivals, recipe.duration_s)
     if expected > MOST_REQUESTS:
-        raise ConfigError(
-            f"recipe {recipe.name}: about {expected:,.0f} requests; at most {MOST_REQUESTS:,}",
-            "lower the rate or the duration",
-        )
+        raise too_many(recipe, f"about {expected:,.0f}", "lower the rate or the duration")
     return math.ceil(2 * expected) + 1000
+
+
+def too_many(recipe: Recipe, requests: str, hint: str) -> ConfigError:
+    """More than a plan may have, in words."""
+    return ConfigError(
+        f"recipe {recipe.name}: {requests} requests; at most {MOST_REQUESTS:,}", hint
+    )

@@ -164,9 +164,11 @@ class Stop(StrictModel):
     """Conditions that end a run early."""
 
     max_errors: Count | None = None
-    max_errors_in_a_row: Count | Literal["never"] | None = Field(
-        default=None,
-        description=f"Absent: {ERRORS_PER_SLOT} for each slot of a closed loop; never in an open.",
+    max_errors_in_a_row: Count | None = Field(
+        default=None, description=f"Absent: {ERRORS_PER_SLOT} for each slot of a closed loop."
+    )
+    keep_going: bool = Field(
+        default=False, description="A closed loop, too, ends at no number that is not given."
     )
     error_rate_above: float | None = Field(default=None, gt=0, lt=1, description="A fraction.")
     error_rate_for_s: Positive = 10.0
@@ -252,10 +254,11 @@ class Recipe(StrictModel):
         Failures are faster than answers, so a closed loop sends a server that went away the rest
         of its plan within seconds.  An open loop keeps to its times, and outages are measured.
         """
-        if self.stop.max_errors_in_a_row is not None or not isinstance(self.arrivals, Closed):
-            return self.stop
-        most = ERRORS_PER_SLOT * self.arrivals.concurrency
-        return self.stop.model_copy(update={"max_errors_in_a_row": most})
+        stop, arrivals = self.stop, self.arrivals
+        if stop.keep_going or stop.max_errors_in_a_row or not isinstance(arrivals, Closed):
+            return stop
+        most = ERRORS_PER_SLOT * arrivals.concurrency
+        return stop.model_copy(update={"max_errors_in_a_row": most})
 
     def in_folder(self, folder: Path) -> Recipe:
         """The recipe with its relative paths counted from `folder`."""

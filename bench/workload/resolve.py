@@ -127,7 +127,7 @@ def override(recipe: Recipe, options: Overrides) -> Recipe:
             {"requests": given["warmup_requests"]} if given["warmup_requests"] else None
         )
     if given.get("keep_going"):
-        fields["stop"]["max_errors_in_a_row"] = "never"
+        fields["stop"] |= {"keep_going": True, "max_errors_in_a_row": None}
     if "temperature" in given:
         fields["sampling"]["temperature"] = given["temperature"]
     if "tokenizer_file" in given:

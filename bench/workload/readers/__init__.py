@@ -65,6 +65,7 @@ FORMATS: dict[str, TraceFormat] = {
 }
 
 _HEAD_BYTES = 4 << 20
+_UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 
 
 def detect(path: Path) -> TraceFormat:
@@ -76,6 +77,12 @@ def detect(path: Path) -> TraceFormat:
     for each in FORMATS.values():
         if each.sniff(sample):
             return each
+    if not sample.names and not sample.head.strip():
+        raise TraceError(f"{path} is empty", "is it the right one, and was it fetched whole?")
+    if sample.head.startswith(_UTF_16):
+        raise TraceError(
+            f"{path}: expected UTF-8, got UTF-16", f"iconv -f utf-16 -t utf-8 {path} > FILE"
+        )
     seen = ", ".join(sample.names[:5]) or sample.head[:60].decode("utf-8", "replace").strip()
     raise TraceError(
         f"{path}: the format is not known; it begins with {seen!r}",

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 
 import click
@@ -19,6 +22,7 @@ from bench.errors import (
     TargetError,
     TraceError,
 )
+from bench.shipped import shipped
 
 Run = Callable[..., int]
 
@@ -155,3 +159,18 @@ def test_a_bug_keeps_its_traceback(run: Run, failing: Callable[[BaseException], 
     failing(ZeroDivisionError())
     with pytest.raises(ZeroDivisionError):
         run("probe")
+
+
+@pytest.mark.parametrize("written_by", ["click", "rich"])
+def test_a_reader_that_is_gone_ends_it_without_a_word(written_by: str) -> None:
+    """`bench … | head`: 141, as of a tool that SIGPIPE ended, and not 1, which is a bug."""
+    sample = str(shipped("workloads") / "sample-chat.jsonl")
+    verb = ["metrics"] if written_by == "click" else ["trace", "inspect", sample]
+    unread, pipe = os.pipe()
+    os.close(unread)
+    code = "import sys; from bench.cli import main; sys.exit(main())"
+    ended = subprocess.run(
+        [sys.executable, "-c", code, *verb], stdout=pipe, stderr=subprocess.PIPE, check=False
+    )
+    os.close(pipe)
+    assert (ended.returncode, ended.stderr) == (ExitCode.UNREAD, b"")

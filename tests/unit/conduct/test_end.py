@@ -155,7 +155,7 @@ def test_errors_in_a_row_stop_a_run() -> None:
     )
 
 
-@pytest.mark.parametrize("stop", [Stop(), Stop(max_errors=100), Stop(max_errors_in_a_row="never")])
+@pytest.mark.parametrize("stop", [Stop(), Stop(max_errors=100), Stop(keep_going=True)])
 def test_overload_alone_stops_nothing(stop: Stop) -> None:
     """Failures are what is measured, unless the recipe says otherwise."""
     tally = Tally(stop)

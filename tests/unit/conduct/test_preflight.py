@@ -10,7 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.conduct.preflight import check_limits, pace_of, prepare, shares, useful_workers
+from bench.conduct.preflight import (
+    check_folder,
+    check_limits,
+    pace_of,
+    prepare,
+    shares,
+    useful_workers,
+)
 from bench.errors import UsageError
 from bench.load.pace import Pace
 from bench.model import Target
@@ -107,3 +114,14 @@ def test_as_many_connections_as_local_ports(
     assert "sysctl -w net.ipv4.ip_local_port_range" in no.value.hint
     monkeypatch.setattr("bench.conduct.preflight.PORT_RANGE", tmp_path / "none")
     check_limits(901, 1)
+
+
+def test_a_folder_that_takes_no_run_is_refused(tmp_path: Path) -> None:
+    """A file in its way, or a file system that takes nothing; one that is to be made is good."""
+    check_folder(tmp_path / "new" / "deep")
+    assert not (tmp_path / "new").exists()
+    (tmp_path / "file").touch()
+    for bad in (tmp_path / "file", tmp_path / "file" / "runs", Path("/proc/runs")):
+        with pytest.raises(UsageError, match="can't make a run folder") as caught:
+            check_folder(bad)
+        assert "-o" in caught.value.hint

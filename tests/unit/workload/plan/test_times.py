@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -187,11 +187,15 @@ def test_a_trace_is_replayed_once_when_nothing_bounds_it(plan: MakePlan) -> None
 
 
 def test_an_absurd_plan_is_refused(plan: MakePlan) -> None:
-    """A plan that can't fit in memory is refused before it is made."""
+    """A plan that can't fit in memory is refused before a row of it is read."""
+
+    def unread() -> Iterator[TraceRow]:
+        yield pytest.fail("a row was read")
+
     with pytest.raises(ConfigError, match="at most 20,000,000"):
-        plan(single(3), arrivals={"kind": "poisson", "rate_rps": 1e9}, duration_s=1e6)
+        plan(unread(), arrivals={"kind": "poisson", "rate_rps": 1e9}, duration_s=1e6)
     with pytest.raises(ConfigError, match="at most 20,000,000"):
-        plan(single(3), arrivals=CLOSED, requests=10**9)
+        plan(unread(), arrivals=CLOSED, requests=10**9)
 
 
 def test_a_long_trace_is_not_read_beyond_its_need(recipe: MakeRecipe, words: Vocabulary) -> None:

@@ -112,3 +112,13 @@ def test_reading_takes_no_more_of_the_file_than_is_asked_for(reading: Reader) ->
     assert next(rows).input_tokens == 3
     with pytest.raises(TraceError):
         next(rows)
+
+
+def test_what_holds_nothing_or_another_encoding_is_told_so(tmp_path: Path) -> None:
+    """An empty file, an empty folder and UTF-16 are not called unknown formats."""
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "blank").write_text("\n\n")
+    (tmp_path / "wide").write_text("{}", "utf-16")
+    for name, why in (("folder", "is empty"), ("blank", "is empty"), ("wide", "got UTF-16")):
+        with pytest.raises(TraceError, match=why):
+            detect(tmp_path / name)
