@@ -7,12 +7,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from bench.conduct.preflight import Ready, shares
+from bench.load.pace import Pace
 from bench.load.worker import Job
 from bench.model import RequestStyle
 from bench.record.folder import RunFolder
 
 if TYPE_CHECKING:
     from bench.conduct.run import Order
+
+_LEAST_SPARE, _MOST_SPARE = 2, 64
 
 
 def jobs_of(order: Order, ready: Ready, folder: RunFolder, tag: str) -> list[Job]:
@@ -32,13 +35,20 @@ def jobs_of(order: Order, ready: Ready, folder: RunFolder, tag: str) -> list[Job
             workload=ready.plan.shard(worker, workers),
             sink=folder.sink(),
             warm_connections=warm,
-            spare_connections=min(64, max(2, warm // 4)),
+            spare_connections=_spare(paces[worker], warm),
             transport=order.transport,
             sampling=dict(order.sampling),
             cpu=cpus[worker % len(cpus)] if cpus else None,
         )
         for worker in range(workers)
     ]
+
+
+def _spare(pace: Pace, warm_connections: int) -> int:
+    """Connections to keep idle: a request that is due by the clock finds none given back for it."""
+    if pace.concurrency is not None:
+        return _LEAST_SPARE
+    return min(_MOST_SPARE, max(_LEAST_SPARE, warm_connections // 4))
 
 
 def style_of(order: Order, ready: Ready, tag: str) -> RequestStyle:

@@ -5,7 +5,6 @@ The pool owns them and the epoll set they are in; the wire says what travels on 
 
 from __future__ import annotations
 
-import contextlib
 import select
 import socket
 import ssl
@@ -17,6 +16,9 @@ from bench.errors import TargetError
 from bench.load.connection import Connection
 from bench.load.files import most_connections, no_file_left
 from bench.load.flight import Flight
+
+RETRY_NS = 250_000_000
+"""After a connection without a flight has ended, so long no spare one is opened."""
 
 KEEP_IDLE_NS = 4_000_000_000
 """Idle connections are replaced before a server's usual limit (uvicorn, llama.cpp: 5 s)."""
@@ -59,6 +61,7 @@ class Pool:
         self._origin = origin
         self._context = context
         self._spare = spare
+        self._refill_ns = 0
         self._most = most_connections()
         self._idle: list[Connection] = []
         self.dropped: list[Connection] = []
@@ -111,17 +114,26 @@ class Pool:
         while self.dropped:
             self.dropped.pop().sock.close()
 
-    def sweep(self, now_ns: int, connect_s: float, *, refill: bool) -> None:
-        """Drops what has been idle, or connecting, for too long; opens one spare connection."""
+    def sweep(self, now_ns: int, connect_s: float) -> None:
+        """Drops what has been idle, or connecting, for too long."""
         for connection in list(self.connections.values()):
             if connection.flight is None:
                 since_ns = connection.idle_since_ns if connection.open else connection.opened_ns
                 limit_ns = KEEP_IDLE_NS if connection.open else connect_s * 1e9
                 if now_ns - since_ns > limit_ns:
                     self.drop(connection)
-        if refill and self.idle + self.opening < self._spare:
-            with contextlib.suppress(OSError):  # a flight that needs one will meet the error
+
+    def refill(self, now_ns: int) -> None:
+        """Begins one connection where fewer than the spare ones are idle."""
+        if self.idle + self.opening < self._spare and now_ns >= self._refill_ns:
+            try:
                 self.open(now_ns)
+            except OSError as error:  # a flight that needs one will meet it, too
+                self.lost(error, now_ns)
+
+    def lost(self, error: OSError, now_ns: int) -> None:
+        """Says that a connection without a flight has ended."""
+        self.error, self._refill_ns = error, now_ns + RETRY_NS
 
     def close(self) -> None:
         for connection in list(self.connections.values()):

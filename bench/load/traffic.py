@@ -275,7 +275,7 @@ class Traffic:
         self._detach(connection)
         self._pool.drop(connection)
         if flight is None:
-            self._pool.error = error
+            self._pool.lost(error, time.monotonic_ns())
         elif connection.served and not flight.reads and not flight.reconnects:
             flight.reconnects += 1  # the server had closed it while it was idle
             flight.sent_ns = None
@@ -287,11 +287,11 @@ class Traffic:
     # -- time ------------------------------------------------------------------------------
 
     def sweep(self, now_ns: int) -> None:
-        """Time limits, stale and spare connections, answers without end."""
+        """Time limits, stale connections, answers without end."""
         for connection in list(self._pool.connections.values()):
             if connection.flight is not None:
                 self._check(connection, connection.flight, now_ns)
-        self._pool.sweep(now_ns, self._timeouts.connect_s, refill=not self._replay.stopping)
+        self._pool.sweep(now_ns, self._timeouts.connect_s)
 
     def _check(self, connection: Connection, flight: Flight, now_ns: int) -> None:
         connecting_since_ns = None if connection.open else connection.opened_ns

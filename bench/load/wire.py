@@ -197,6 +197,8 @@ class Wire:
             replay.release(now_ns)
         if now_ns >= self._next_sweep_ns:
             self._sweep(now_ns)
+        if not replay.stopping:
+            self._pool.refill(now_ns)
         more = bool(done) and reading
         if not more:
             more = self._decode_slice()
