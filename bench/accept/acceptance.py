@@ -87,20 +87,21 @@ def conclude(
 
     Raises ConfigError for wrong evidence, NotValidError where the disk refuses.
     """
-    records = folder.records()
+    records, stored = folder.records(), folder.plan()
+    target = str(stored["target"]["url"])
     server: Mapping[str, Any] = records.get(SERVER, {}).get("observed", {})
     facts = Facts(
         folder.path,
         described.checklist,
         described.settings,
-        read_evidence(evidence, described.checklist, today),
+        read_evidence(evidence, described.checklist, today, target),
         records,
         described.plan.limits,
         family=server.get("family", "openai"),
+        target=target,
     )
-    stored = folder.plan()
     conditions = {
-        "target": stored["target"]["url"],
+        "target": target,
         "model": server.get("model"),
         "server": " ".join(filter(None, (server.get("title"), server.get("version")))),
         "profile": described.settings.profile or described.checklist.profile,

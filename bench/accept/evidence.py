@@ -1,20 +1,22 @@
 """Evidence that is not measured here: statements of people, result files of other tools.
 
-An evidence folder holds YAML files, each with a list `evidence`.  Every entry names the item and
-part it speaks for.  A statement holds until it expires; an imported file is read when it is judged.
+An evidence folder holds YAML files, each with the `targets` it is of and a list `evidence`.  Every
+entry names the item and part it speaks for.  A statement holds until it expires; an imported file
+is read when it is judged.  What is of another service decides nothing.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
+from bench.address import parse_origin
 from bench.errors import ConfigError
 from bench.judge.checklist import Checklist
 from bench.yamlfile import StrictModel, load_yaml_model, nearest
@@ -25,6 +27,13 @@ def _plain_link(link: str) -> str:
     if not re.match(r"https?://[^\s/]|[^:\s]+$", link):
         raise ValueError(f'expected an http(s) URL or a relative path, got "{link}"')
     return link
+
+
+def _service(url: str) -> str:
+    try:
+        return parse_origin(url).url
+    except ConfigError as error:
+        raise ValueError(error.message) from None
 
 
 Link = Annotated[str, AfterValidator(_plain_link)]
@@ -62,17 +71,25 @@ class Imported(StrictModel):
 
 
 class EvidenceFile(StrictModel):
+    """`targets`: the base URLs of the service that it speaks of, as an acceptance may name them."""
+
+    targets: Annotated[tuple[Annotated[str, AfterValidator(_service)], ...], Field(min_length=1)]
     evidence: tuple[Annotated[Statement | Imported, Field(discriminator="kind")], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """All entries of a folder.  `today` is the day on which expiry is judged."""
+    """All entries of a folder that speak of the target.
+
+    `today` is the day on which expiry is judged; `elsewhere`: item and part → the other services
+    that there is evidence of.
+    """
 
     folder: Path
     statements: Sequence[Statement]
     imported: Sequence[Imported]
     today: date
+    elsewhere: Mapping[tuple[str, str], str] = field(default_factory=dict)
 
     def statement(self, item: str, part: str) -> Statement | None:
         """The latest statement on a part; one that holds before one that has expired."""
@@ -86,8 +103,8 @@ class Evidence:
         return [entry for entry in self.imported if (entry.item, entry.part) == (item, part)]
 
 
-def read_evidence(folder: Path | None, checklist: Checklist, today: date) -> Evidence:
-    """Read every `*.yaml` of the folder; None is no evidence.
+def read_evidence(folder: Path | None, checklist: Checklist, today: date, target: str) -> Evidence:
+    """Read every `*.yaml` of the folder; None is no evidence.  `target` is the service's base URL.
 
     Raises ConfigError: a wrong file, an item or part the checklist does not have, a statement
     dated in the future, an imported file that is not there.
@@ -97,9 +114,15 @@ def read_evidence(folder: Path | None, checklist: Checklist, today: date) -> Evi
     parts = {item.id: [part.name for part in item.how] for item in checklist.items}
     statements: list[Statement] = []
     imported: list[Imported] = []
+    elsewhere: dict[tuple[str, str], str] = {}
+    service = parse_origin(target).url
     for path in sorted(folder.glob("*.y*ml")):
-        for entry in load_yaml_model(path, EvidenceFile).evidence:
+        found = load_yaml_model(path, EvidenceFile)
+        for entry in found.evidence:
             _check_names(path, entry, parts)
+            if service not in found.targets:
+                elsewhere[entry.item, entry.part] = ", ".join(found.targets)
+                continue
             if isinstance(entry, Statement):
                 if entry.at > today:
                     raise ConfigError(f"{path}: {entry.item}: dated {entry.at}, in the future")
@@ -107,7 +130,7 @@ def read_evidence(folder: Path | None, checklist: Checklist, today: date) -> Evi
             else:
                 _check_files(path, entry)
                 imported.append(entry)
-    return Evidence(folder, statements, imported, today)
+    return Evidence(folder, statements, imported, today, elsewhere)
 
 
 def _check_names(path: Path, entry: Statement | Imported, parts: dict[str, list[str]]) -> None:

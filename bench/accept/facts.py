@@ -54,7 +54,8 @@ class Facts:
     """Everything there is to judge a checklist on.
 
     `limits` are the bounds that checks hold the runs of each scenario against, beside the
-    profile's own.  `family` is what the target was found to be.  Runs are judged once.
+    profile's own.  `family` is what the target was found to be, `target` its base URL.  Runs are
+    judged once.
     """
 
     def __init__(
@@ -66,23 +67,30 @@ class Facts:
         records: Mapping[str, Record],
         limits: Mapping[str, Sequence[Limit]],
         family: str,
+        target: str,
     ) -> None:
         self.folder = folder
         self.checklist = checklist
         self.settings = settings
         self.evidence = evidence
         self.family = family
+        self.target = target
         self._records = records
         self._limits = limits
         self._judged: dict[tuple[str, str], JudgedRun] = {}
 
     def record(self, key: str) -> Record:
-        """What became of an activity.  Raises Unavailable: not made, not possible, failed."""
+        """What became of an activity.
+
+        Raises Unavailable: not made, not finished, not possible, failed.
+        """
         found = self._records.get(key)
         if found is None:
             raise missing("not_made", name=key)
         if found["state"] == "missing":
             raise missing(found["missing"], name=key.partition(":")[2])
+        if found["state"] == "partial":
+            raise missing("partial", name=key)
         if found["state"] == "failed":
             raise missing("failed", why=Text(**found["why"]))
         return found

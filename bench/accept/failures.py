@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from bench.accept.missing import filled
+from bench.accept.taken_over import in_chinese
 from bench.errors import BenchError, NotValidError, TargetError, UsageError
 from bench.judge.metric import Text
 
@@ -78,8 +79,9 @@ def failure(code: str, /, **values: object) -> ActivityFailed:
 
 
 def why_of(error: BenchError) -> Text:
-    """What an error says.  One of another room speaks English: its kind is told in both."""
+    """What an error says: its kind in both languages, its message in Chinese where it is known."""
     if isinstance(error, ActivityFailed):
         return error.text
     kinds = [words for kind, words in _KINDS.items() if isinstance(error, kind)]
-    return filled(kinds[0] if kinds else Text("{said}", "{said}"), said=error.message)
+    said = Text(in_chinese(error.message), error.message)
+    return filled(kinds[0] if kinds else Text("{said}", "{said}"), said=said)

@@ -81,9 +81,26 @@ MISSING: Mapping[str, Text] = {
         "No statement: give an entry kind: attested (who, when, what, link, expiry) in the "
         "evidence folder.",
     ),
+    "elsewhere": Text(
+        "证据属于其他服务（{other}），不是 {target}："
+        "若是同一服务，把该地址写进证据文件的 targets。",
+        "The evidence is of another service ({other}), not of {target}: if they are one, add this "
+        "address to the file's targets.",
+    ),
+    "history_elsewhere": Text(
+        "history 中的 {count} 次运行均属于其他服务，不是 {target}。",
+        "None of the {count} stored runs of history was made against {target}.",
+    ),
     "expired": Text(
         "{by} 的证明已于 {expires} 过期：请更新。",
         "The statement of {by} expired on {expires}: have it renewed.",
+    ),
+    "partial": Text(
+        "未执行完：{name}，用 --resume 继续。", "Not finished: {name}; go on with --resume."
+    ),
+    "unlike_pair": Text(
+        "对照双方的运行条件不同（{what}），不能比较。",
+        "The two sides were not measured alike ({what}), so they can't be compared.",
     ),
     "not_made": Text("尚未执行：{name}。", "Not made yet: {name}."),
     "failed": Text("未能执行：{why}", "Could not be made: {why}"),

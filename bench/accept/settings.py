@@ -52,6 +52,12 @@ class Side(StrictModel):
             raise ValueError("give either url or runs")
         return self
 
+    @model_validator(mode="after")
+    def _runs_differ(self) -> Side:
+        if len(set(self.runs)) < len(self.runs):
+            raise ValueError("a run is named twice: rounds are runs of their own")
+        return self
+
 
 class Pair(StrictModel):
     """The deployment without (`before`) and with (`after`) what is to be shown."""

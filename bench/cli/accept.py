@@ -196,8 +196,8 @@ def run(checklist: str, url: str, as_json: bool, lang: str, **options: Any) -> N
     settings = _settings(options)
     described = describe(checklist, settings, options["scale"])
     today = datetime.now(UTC).date()
-    read_evidence(options["evidence"], described.checklist, today)
     target = make_target(url, **{name: options[name] for name in _TARGET})
+    read_evidence(options["evidence"], described.checklist, today, target.base_url)
     folder = _folder(options, described, target)
     means = Means(
         target=target,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
@@ -14,46 +15,63 @@ from pydantic import Field
 
 from bench.accept.checks.check import MEASURED, Asked, Check, Parameters
 from bench.accept.missing import missing
+from bench.address import parse_origin
+from bench.errors import ConfigError
 from bench.judge.checklist_result import Finding
 from bench.judge.metric import Text
 from bench.judge.profile import MetricName
 
+SERVERS_DOING = frozenset({"server_restarts", "request_count", "output_length"})
+"""Rules of validity that a failing server breaks, and not the client."""
+
 
 @dataclass(frozen=True, slots=True)
 class StoredSummary:
-    """A judged run of the history: when it was made, and its summary.json."""
+    """A judged run of the history: when it was made, against what, its summary.json.
+
+    `broken` are the rules of validity that it breaks.
+    """
 
     path: Path
     made: date
+    target: str
+    broken: frozenset[str]
     summary: dict[str, Any]
 
 
 def stored_summaries(folders: Iterator[Path]) -> list[StoredSummary]:
-    """Runs below the folders that were judged and are valid, oldest first.
+    """Runs below the folders that were judged, oldest first, each once.
 
     Files that are not what they should be are left out: a history is what can be read of it.
     """
-    found = []
+    found = {}
     for folder in folders:
         for manifest in folder.rglob("manifest.json"):
             try:
-                made = json.loads(manifest.read_bytes())["created_utc"]
+                stored = json.loads(manifest.read_bytes())
                 verdict = json.loads((manifest.parent / "verdict.json").read_bytes())
                 summary = json.loads((manifest.parent / "summary.json").read_bytes())
-                when = date.fromisoformat(made[:10])
-            except (OSError, ValueError, KeyError, TypeError):
+                made = date.fromisoformat(stored["created_utc"][:10])
+                target = parse_origin(stored["target"]["url"]).url
+                broken = frozenset(reason["rule"] for reason in verdict["reasons"])
+            except (OSError, ValueError, KeyError, TypeError, ConfigError):
                 continue
-            if verdict.get("valid"):
-                found.append(StoredSummary(manifest.parent, when, summary))
-    return sorted(found, key=lambda run: (run.made, run.path))
+            path = manifest.parent.resolve()
+            found[path] = StoredSummary(path, made, target, broken, summary)
+    return sorted(found.values(), key=lambda run: (run.made, run.path))
 
 
-def _history(asked: Asked) -> list[StoredSummary]:
-    settings = asked.facts.settings
+def _history(asked: Asked, but: frozenset[str] = frozenset()) -> list[StoredSummary]:
+    """The runs against the target that break no rule of validity `but` these."""
+    settings, target = asked.facts.settings, parse_origin(asked.facts.target).url
     runs = stored_summaries(settings.path_of(folder) for folder in settings.history)
-    if not runs:
+    usable = [run for run in runs if run.broken <= but]
+    if not usable:
         raise missing("history")
-    return runs
+    ours = [run for run in usable if run.target == target]
+    if not ours:
+        raise missing("history_elsewhere", count=len(usable), target=target)
+    return ours
 
 
 class BudgetParameters(Parameters):
@@ -64,8 +82,11 @@ class BudgetParameters(Parameters):
 
 
 def error_budget(asked: Asked, wanted: BudgetParameters) -> Finding:
-    """(failed / planned) / (1 − objective) over all stored runs (burn rate)."""
-    runs = _history(asked)
+    """(failed / planned) / (1 − objective) over all stored runs (burn rate).
+
+    A run in which the server restarted is not valid, and its failures are spent all the same.
+    """
+    runs = _history(asked, SERVERS_DOING)
     failed = sum(sum(run.summary["counts"]["failed"].values()) for run in runs)
     planned = sum(run.summary["counts"]["planned"] or 0 for run in runs)
     if not planned:
@@ -73,6 +94,16 @@ def error_budget(asked: Asked, wanted: BudgetParameters) -> Finding:
             "no_value", why=Text("保存的运行均未写明计划数", "no stored run states what it planned")
         )
     spent = failed / planned / (1 - wanted.availability)
+    fewest = math.ceil(round(1 / (wanted.spent * (1 - wanted.availability)), 6))
+    if not failed and planned < fewest:
+        raise missing(
+            "too_short",
+            why=Text(
+                f"{planned:,} 个请求，允许的失败不足 1 个；至少需要 {fewest:,} 个",
+                f"{planned:,} requests, too few for one failure to be allowed; {fewest:,} are "
+                "needed",
+            ),
+        )
     text = Text(
         f"{len(runs)} 次运行，{planned:,} 个请求，失败 {failed:,}。",
         f"{len(runs)} runs, {planned:,} requests, {failed:,} failed.",

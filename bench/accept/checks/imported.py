@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pydantic import Field
 
+from bench.accept.checks.attested import lacking
 from bench.accept.checks.check import Asked, Check, Parameters
 from bench.accept.evidence import Imported
 from bench.accept.importers import kubectl
@@ -25,7 +26,7 @@ from bench.judge.verdict import Result
 def _files(asked: Asked, tool: str) -> list[Imported]:
     entries = asked.facts.evidence.files(asked.item, asked.part)
     if not entries:
-        raise missing("imported", name=tool)
+        raise lacking(asked, missing("imported", name=tool))
     return entries
 
 

@@ -12,9 +12,13 @@ from bench.accept.checks.check import MEASURED, Asked, Check, OnStatistic
 from bench.accept.facts import JudgedRun, all_valid
 from bench.accept.missing import missing
 from bench.judge.checklist_result import Finding
+from bench.judge.compare_likeness import conditions, unlike
 from bench.judge.metric import Text
 from bench.judge.metrics import METRICS
 from bench.judge.verdict import Result
+
+FEWEST_ROUNDS = 2
+_ONE_ROUND = Text("只有 1 轮，至少需要 2 轮", "1 round of at least 2")
 
 
 class ChangeParameters(OnStatistic):
@@ -40,6 +44,7 @@ def change(asked: Asked, wanted: ChangeParameters) -> Finding:
     links: list[str] = []
     for before, after in rounds:
         runs = all_valid([facts.judged(link, wanted.scenario) for link in (before, after)])
+        _check_alike(runs)
         values = [_value(run, wanted) for run in runs]
         changes.append(values[1] / values[0] - 1)
         links += [before, after]
@@ -48,6 +53,8 @@ def change(asked: Asked, wanted: ChangeParameters) -> Finding:
     assert bound is not None
     met = [c >= bound if higher else c <= bound for c in changes]
     result = Result.PASS if all(met) else Result.UNDECIDED if any(met) else Result.FAIL
+    if len(changes) < FEWEST_ROUNDS:
+        raise missing("too_short", why=_ONE_ROUND)
     middle = sorted(changes)[len(changes) // 2]
     title = METRICS[wanted.metric].title
     text = Text(
@@ -59,6 +66,17 @@ def change(asked: Asked, wanted: ChangeParameters) -> Finding:
         bound=bound, direction="higher" if higher else "lower", n=len(changes),
         links=tuple(links),
     )  # fmt: skip
+
+
+def _check_alike(runs: list[JudgedRun]) -> None:
+    """The model may change between the sides; the load and the client may not."""
+    differing = unlike([conditions(run.run.manifest) for run in runs], same_profile=True)
+    found = [each.title for each in differing if each.condition != "model"]
+    if found:
+        what = Text("、".join(t.zh for t in found), ", ".join(t.en for t in found))
+        lacking = missing("unlike_pair", what=what)
+        lacking.links = tuple(run.link for run in runs)
+        raise lacking
 
 
 def _value(run: JudgedRun, wanted: ChangeParameters) -> float:

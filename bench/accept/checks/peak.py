@@ -51,6 +51,11 @@ def forecast(asked: Asked, wanted: ForecastParameters) -> Finding:
         raise missing("forecast_rps")
     found = peak_found(asked, OnScenario(scenario=wanted.scenario))
     assert found.value is not None
+    if found.result is not Result.PASS:
+        raise missing(
+            "too_short",
+            why=Text("速率搜索未达到上限，峰值未知", "the search did not reach the peak's end"),
+        )
     accuracy = 1 - abs(said - found.value) / found.value
     text = Text(f"预测 {said:g}/s，实测 {found.value:.4g}/s。",
                 f"Forecast {said:g}/s, measured {found.value:.4g}/s.")  # fmt: skip

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import model_validator
 
 from bench.accept.checks.check import EITHER, MEASURED, Asked, Check, OnScenario
+from bench.accept.checks.history import SERVERS_DOING
 from bench.accept.facts import JudgedRun, all_valid
 from bench.accept.missing import missing
 from bench.judge.checklist_result import Finding
@@ -139,17 +140,13 @@ class OutageParameters(OnScenario):
         return self
 
 
-_MEANT = frozenset({"server_restarts", "request_count", "output_length"})
-"""Rules of validity that an induced failure breaks by design."""
-
-
 def outage(asked: Asked, wanted: OutageParameters) -> Finding:
     """Availability or recovery over the induced failure: counted facts of this one failure.
 
     `recovery_s` is 0 where no request failed: service was never lost.
     """
     (run,) = asked.facts.runs(wanted.scenario)
-    broken = sorted(set(run.broken_rules) - _MEANT)
+    broken = sorted(set(run.broken_rules) - SERVERS_DOING)
     if broken:
         raise missing("not_valid", rules=", ".join(broken))
     metric = METRICS[wanted.metric]

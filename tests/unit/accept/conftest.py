@@ -20,6 +20,7 @@ from bench.judge.checklist_result import Finding
 from bench.judge.verdict import Result
 
 TODAY = date(2026, 11, 22)
+TARGET = "http://10.0.0.5:8000"
 WORDS = {"zh": "词", "en": "word"}
 
 
@@ -83,6 +84,7 @@ def ask(tmp_path: Path) -> Callable[..., Finding]:
             stored,
             {name: read.limits() for name in read.scenarios()},
             family,
+            TARGET,
         )
         basis = next(iter(row.bases & {Basis.MEASURED} or row.bases))
         asked = Asked(facts, "X1", "p0", basis, check)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from bench.model import ServerSample
 from bench.record.folder import RunFolder
 
 Ask = Callable[..., Finding]
+TARGET = "http://10.0.0.5:8000"
 Make = Callable[..., Path]
 PASS, FAIL, UNDECIDED = Result.PASS, Result.FAIL, Result.UNDECIDED
 
@@ -301,7 +302,9 @@ def test_without_a_result_it_is_undecided(ask: Ask) -> None:
 def history(tmp_path: Path) -> Callable[..., Settings]:
     """Settings whose history holds runs: (month, planned, failed, cost)."""
 
-    def make(*runs: tuple[str, int, int, float]) -> Settings:
+    def make(
+        *runs: tuple[str, int, int, float], target: str = TARGET, broken: Sequence[str] = ()
+    ) -> Settings:
         for number, (made, planned, failed, cost) in enumerate(runs):
             folder = tmp_path / "history" / str(number)
             folder.mkdir(parents=True)
@@ -310,8 +313,11 @@ def history(tmp_path: Path) -> Callable[..., Settings]:
                 "metrics": {"cost_per_1k_tokens": {"value": cost}},
             }
             contents = {
-                "manifest": {"created_utc": f"{made}T00:00:00+00:00"},
-                "verdict": {"valid": True},
+                "manifest": {
+                    "created_utc": f"{made}T00:00:00+00:00",
+                    "target": {"url": target},
+                },
+                "verdict": {"reasons": [{"rule": rule} for rule in broken]},
                 "summary": summary,
             }
             for name, content in contents.items():
@@ -327,6 +333,36 @@ def test_error_budget(ask: Ask, history: Any, failed: int, result: Result) -> No
     settings = history(("2026-10-01", 5000, failed, 1.0), ("2026-11-01", 5000, 0, 1.0))
     asked = {"availability": 0.999, "spent": 0.5}
     assert ask("error_budget", asked, settings=settings).result is result
+
+
+def test_a_budget_takes_enough_requests(ask: Ask, history: Any) -> None:
+    """100 good requests show no 99.9 %: not one of them may fail."""
+    asked = {"availability": 0.999, "spent": 0.5}
+    found = ask("error_budget", asked, settings=history(("2026-11-01", 100, 0, 1.0)))
+    assert found.result is UNDECIDED and "2,000 are needed" in found.text.en
+
+
+@pytest.mark.parametrize(
+    ("broken", "result"), [((), FAIL), (("server_restarts",), FAIL), (("loop_stall",), UNDECIDED)]
+)
+def test_a_crash_is_in_the_budget(
+    ask: Ask, history: Any, broken: Sequence[str], result: Result
+) -> None:
+    """A run that the server's restart made not valid counts; one that the client did does not."""
+    settings = history(("2026-11-01", 5000, 500, 1.0), broken=broken)
+    asked = {"availability": 0.999, "spent": 0.5}
+    assert ask("error_budget", asked, settings=settings).result is result
+
+
+def test_runs_of_another_service_are_no_history(ask: Ask, history: Any) -> None:
+    """A month against a test cluster says nothing of this one."""
+    settings = history(("2026-11-22", 5000, 0, 1.0), target="http://10.0.0.9:8000")
+    for check, asked in (
+        ("error_budget", {"availability": 0.999, "spent": 0.5}),
+        ("measured_lately", {"days": 7}),
+    ):
+        found = ask(check, asked, settings=settings)
+        assert found.result is UNDECIDED and TARGET in found.text.en
 
 
 @pytest.mark.parametrize(("after", "result"), [(0.8, PASS), (0.9, FAIL)])

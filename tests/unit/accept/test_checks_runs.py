@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -102,6 +103,25 @@ def test_change_needs_every_round(ask: Ask, synthetic_run: Make) -> None:
     assert result((before, after), (before, after)) is PASS
     assert result((before, before), (after, before)) is FAIL
     assert result((before, after), (before, before)) is UNDECIDED
+    assert result((before, after)) is UNDECIDED, "one round shows no effect that comes back"
+
+
+def test_a_pair_is_of_one_load(ask: Ask, synthetic_run: Make) -> None:
+    """Half the tokens asked for is no speed-up; another model may be one."""
+    before, after = synthetic_run("before", requests=300), synthetic_run("after", requests=300)
+    asked = change("output_tps", "value", at_least=-0.5)
+    records = {"scenario:s": {"rounds": [[str(before), str(after)]] * 2}}
+
+    def found(**changed: tuple[str, str]) -> Finding:
+        manifest = json.loads((before / "manifest.json").read_text(encoding="utf-8"))
+        for part, (name, value) in changed.items():
+            manifest[part][name] = value
+        (after / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+        return ask("change", asked, records=records)
+
+    assert found(target=("model", "sim-int8")).result is PASS
+    other = found(workload=("recipe_hash", "0" * 64))
+    assert other.result is UNDECIDED and "recipe" in other.text.en and "配方" in other.text.zh
 
 
 def points(*pairs: tuple[float, bool]) -> dict[str, Any]:
@@ -123,6 +143,15 @@ def test_the_peak_has_two_ends(ask: Ask) -> None:
     assert (found.result, found.value, found.low, found.high) == (PASS, 4, 4, 5)
     assert ask("peak_found", asked, records={"scenario:s": points((4, True))}).result is UNDECIDED
     assert ask("peak_found", asked, records={"scenario:s": points((4, False))}).result is UNDECIDED
+
+
+def test_a_forecast_takes_a_peak_that_was_found(ask: Ask) -> None:
+    """Where every rate held, the peak is somewhere above: no forecast of it is right or wrong."""
+    asked = {"scenario": "s", "accuracy": 0.85}
+    records = {"scenario:s": points((4, True), (8, True))}
+    assert ask("forecast", asked, records=records, settings=Settings(forecast_rps=8.0)).result is (
+        UNDECIDED
+    )
 
 
 @pytest.mark.parametrize(("said", "result"), [(11.0, PASS), (14.0, FAIL), (None, UNDECIDED)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from bench.judge.checklist_result import Finding
 from bench.judge.verdict import Result
 
 TODAY = date(2026, 11, 22)
+TARGET = "http://10.0.0.5:8000"
+HEAD = f"targets: [{TARGET}/v1]\nevidence:\n"
 STATEMENT = {
     "kind": "attested",
     "item": "S3.5",
@@ -28,12 +31,12 @@ STATEMENT = {
 }
 
 
-def read(folder: Path, **changes: str | None) -> Evidence:
+def read(folder: Path, target: str = TARGET, **changes: str | None) -> Evidence:
     """The evidence of a folder with one statement, changed; None takes a field out."""
     entry = {key: value for key, value in {**STATEMENT, **changes}.items() if value is not None}
     lines = [f"{key}: {value}" for key, value in entry.items()]
-    (folder / "a.yaml").write_text("evidence:\n  - " + "\n    ".join(lines), encoding="utf-8")
-    return read_evidence(folder, load_checklist("small"), TODAY)
+    (folder / "a.yaml").write_text(f"{HEAD}  - " + "\n    ".join(lines), encoding="utf-8")
+    return read_evidence(folder, load_checklist("small"), TODAY, target)
 
 
 def test_a_statement_is_found_for_its_part(tmp_path: Path) -> None:
@@ -69,16 +72,38 @@ def test_a_wrong_statement_is_refused(
 
 def test_an_imported_file_has_to_be_there(tmp_path: Path) -> None:
     """A file that is named and missing is a mistake, not a lack of evidence."""
-    text = "evidence:\n  - {kind: imported, item: S1.1, part: storage, file: fio.json}"
+    text = HEAD + "  - {kind: imported, item: S1.1, part: storage, file: fio.json}"
     (tmp_path / "b.yaml").write_text(text, encoding="utf-8")
     with pytest.raises(ConfigError, match=r"no file .*fio\.json"):
-        read_evidence(tmp_path, load_checklist("small"), TODAY)
+        read_evidence(tmp_path, load_checklist("small"), TODAY, TARGET)
 
 
 def test_no_folder_is_no_evidence() -> None:
     """Nothing is attested, nothing imported."""
-    found = read_evidence(None, load_checklist("small"), TODAY)
+    found = read_evidence(None, load_checklist("small"), TODAY, TARGET)
     assert not found.statements and not found.imported
+
+
+def test_evidence_of_another_service_decides_nothing(
+    tmp_path: Path, ask: Callable[..., Finding]
+) -> None:
+    """It is no evidence of this one, and whose it is is said."""
+    found = read(tmp_path, target="http://10.0.0.6:8000")
+    assert not found.statements and found.elsewhere == {("S3.5", "search"): TARGET}
+    moved = replace(found, elsewhere={("X1", "p0"): TARGET})
+    for check in ("attested", "storage"):
+        parameters = {"bytes_per_s": 1.0} if check == "storage" else {}
+        finding = ask(check, parameters, evidence=moved)
+        assert finding.result is Result.UNDECIDED
+        assert TARGET in finding.text.en and "targets" in finding.text.zh
+
+
+def test_evidence_says_what_it_is_of(tmp_path: Path) -> None:
+    """A file without targets, or with one that is no address, is refused."""
+    for head in ("evidence: []", "targets: []\nevidence: []", "targets: [prod]\nevidence: []"):
+        (tmp_path / "a.yaml").write_text(head, encoding="utf-8")
+        with pytest.raises(ConfigError, match=r"a\.yaml.*targets"):
+            read_evidence(tmp_path, load_checklist("small"), TODAY, TARGET)
 
 
 @pytest.mark.parametrize(

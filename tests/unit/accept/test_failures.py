@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import ast
+import errno
 import re
+import socket
+import ssl
 import string
 from collections.abc import Callable, Mapping
 from datetime import date
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import aiohttp
 import pytest
 
 import bench.accept
@@ -20,6 +26,8 @@ from bench.accept.settings import Settings
 from bench.errors import BenchError, ConfigError, NotValidError, TargetError
 from bench.judge.checklist import Checklist
 from bench.judge.metric import Text
+from bench.record.files import disk_error
+from bench.servers.client import Reply, refused, unreachable
 
 CHINESE = re.compile(r"[\u4e00-\u9fff]")
 
@@ -70,10 +78,10 @@ def test_an_activitys_own_failure_has_its_words() -> None:
 
 @pytest.mark.parametrize("kind", [ConfigError, TargetError, NotValidError])
 def test_an_error_of_another_room_is_quoted(kind: type[BenchError]) -> None:
-    """Its message speaks English; what kind it is of is told in both."""
+    """One that is not among the usual ones is quoted; what kind it is of is told in both."""
     text = why_of(kind("it {broke}"))
     assert text.en == "it {broke}"
-    assert text.zh.endswith("：it {broke}") and CHINESE.search(text.zh)
+    assert text.zh.endswith("：“it {broke}”") and CHINESE.search(text.zh)
 
 
 def test_what_was_not_made_says_why(tmp_path: Path, checklist: Callable[..., Checklist]) -> None:
@@ -85,7 +93,7 @@ def test_what_was_not_made_says_why(tmp_path: Path, checklist: Callable[..., Che
         "probe:keys": {"state": "done"},
     }
     evidence = Evidence(tmp_path, (), (), date(2026, 11, 22))
-    facts = Facts(tmp_path, checklist(), Settings(), evidence, records, {}, "vllm")
+    facts = Facts(tmp_path, checklist(), Settings(), evidence, records, {}, "vllm", "http://h")
     lacking = missing("pair", name="gpu").text
     assert facts.outline("scenario:gpu")["why"] == lacking.as_json()
     assert facts.outline("hook:start")["why"] == told.as_json()
@@ -94,3 +102,48 @@ def test_what_was_not_made_says_why(tmp_path: Path, checklist: Callable[..., Che
         facts.record("hook:start")
     assert found.value.text.zh == f"未能执行：{told.zh}"
     assert found.value.text.en == f"Could not be made: {told.en}"
+
+
+def test_what_was_interrupted_decides_nothing(
+    tmp_path: Path, checklist: Callable[..., Checklist]
+) -> None:
+    """One run of three is not the three that were asked for: go on with --resume."""
+    evidence = Evidence(tmp_path, (), (), date(2026, 11, 22))
+    records = {"scenario:s": {"state": "partial", "runs": ["runs/a"], "observed": {}}}
+    facts = Facts(tmp_path, checklist(), Settings(), evidence, records, {}, "vllm", "http://h")
+    with pytest.raises(Unavailable, match="--resume"):
+        facts.runs("s")
+
+
+def answered(status: int, body: bytes, content_type: str = "application/json") -> BenchError:
+    reply = Reply("http://h:1/v1", status, {"content-type": content_type}, body)
+    return refused(reply, "POST")
+
+
+KEY: Any = SimpleNamespace(ssl=True, host="h", port=1, is_ssl=True)
+USUAL = [
+    unreachable("GET", "http://h:1/v1", error, 5.0)
+    for error in (
+        TimeoutError(),
+        ConnectionResetError("reset"),
+        aiohttp.ClientConnectorError(KEY, ConnectionRefusedError(111, "refused")),
+        aiohttp.ClientConnectorError(KEY, OSError(113, "no route")),
+        aiohttp.ClientConnectorDNSError(KEY, socket.gaierror(-2, "unknown")),
+        aiohttp.ClientConnectorCertificateError(KEY, ssl.SSLCertVerificationError("self-signed")),
+        ssl.SSLError("wrong version"),
+    )
+] + [
+    answered(500, b'{"error": {"message": "out of memory"}}'),
+    answered(404, b""),
+    answered(502, b"<html>", "text/html"),
+    disk_error(OSError(errno.ENOSPC, "full"), Path("x")),
+    disk_error(OSError(errno.EACCES, "denied"), Path("x")),
+]
+
+
+@pytest.mark.parametrize("error", USUAL, ids=lambda error: error.message)
+def test_what_a_server_gives_cause_for_is_told_in_chinese(error: BenchError) -> None:
+    """As the rooms that raise it word it today: a change of their words shows here."""
+    text = why_of(error)
+    assert text.en.endswith(error.message)
+    assert "“" not in text.zh and error.message not in text.zh

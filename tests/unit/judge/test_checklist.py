@@ -127,3 +127,12 @@ def test_only_passed_items_pass(part: Part) -> None:
     left = not_chosen(item, Text("无", "none"))
     assert Acceptance("x", Text("词", "w"), (good, left), {}).verdict is Verdict.PASS
     assert Acceptance("x", Text("词", "w"), (good, bad), {}).verdict is Verdict.FAIL
+
+
+def test_a_rehearsal_accepts_nothing(part: Part) -> None:
+    """With every item passed it is undecided; a failed one still fails it."""
+    item = load_checklist("small").items[0]
+    rehearsed = {"rehearsal": True}
+    for result, verdict in ((PASS, Verdict.UNDECIDED), (FAIL, Verdict.FAIL)):
+        found = item_result(item, [part_result(part, [finding(result)])])
+        assert Acceptance("x", Text("词", "w"), (found,), rehearsed).verdict is verdict
