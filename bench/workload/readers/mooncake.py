@@ -29,6 +29,8 @@ def _read(source: Source) -> tuple[Blocks | None, Iterator[TraceRow]]:
     def row(line: int, text: bytes) -> Iterable[TraceRow]:
         record = fields.json_object(text)
         input_tokens = fields.tokens(fields.present(record, "input_length"), "input_length")
+        if "session_id" in record or "delay" in record:
+            source.counts["session_unread"] += 1
         yield TraceRow(
             input_tokens=input_tokens,
             output_tokens=fields.tokens(fields.present(record, "output_length"), "output_length"),

@@ -26,6 +26,7 @@ COUNTS: dict[str, str] = {
     "out_of_order": "rows earlier than the row before them",
     "images_left_out": "requests whose images are not replayed",
     "tools_left_out": "requests or conversations whose tool definitions are not sent",
+    "session_unread": "rows whose session or delay is not read: requests of their own",
     "parent_unknown": "chats whose parent is not in the file, taken as a session's first turn",
     "subagents": "sub-agents, given as sessions of their own",
     "answers_without_question": "answers with no question before them, left out",

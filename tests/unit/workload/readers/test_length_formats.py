@@ -34,6 +34,14 @@ def test_mooncake_times_are_milliseconds_from_the_first_row(reading: Reader) -> 
     assert (opened.format, opened.block_tokens, opened.block_rule) == ("mooncake", 512, "ceil")
 
 
+def test_sessions_beside_a_mooncake_row_are_counted(reading: Reader) -> None:
+    """Rows of AIPerf's superset are requests of their own, and that is told."""
+    rows = [mooncake(0, 5, [0]) | {"session_id": "a"}, mooncake(1, 5, [1]) | {"delay": 50}]
+    opened = reading(lines(*rows, mooncake(2, 5, [2])))
+    assert [(row.session, row.think_s) for row in opened] == [(None, None)] * 3
+    assert opened.counts["session_unread"] == 2
+
+
 @pytest.mark.parametrize(
     ("row", "message"),
     [
