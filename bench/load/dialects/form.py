@@ -17,6 +17,7 @@ are right in pairs only."""
 
 _COUNT = re.compile(rb'"(completion|total)_tokens":(\d+)')
 _LONGEST_COUNT = 9
+_ZERO = ord("0")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,57 +39,46 @@ class Form:
     def leading(self, events: Sequence[bytes]) -> tuple[list[bytes], list[int]]:
         """Texts of those of `events` that come first and have this form, and the counts in them.
 
-        Each event is as it stands in the stream, from `data:` to the blank line.
+        Each event ends as it does in the stream, with the blank line.
         """
-        if not events or not self._plain(events[0]):
-            return [], []
-        if not self.before_counts and (texts := self._all(events)) is not None:
-            return texts, []
-        texts, totals = [], list[int]()
+        if (found := self._read(events)) is not None:
+            return found
+        texts, totals = list[bytes](), list[int]()
         for event in events:
-            text = self._text(event, totals) if self.before_counts else self._plain(event)
-            if not text or not _is_string(text):
+            if (one := self._read((event,))) is None:
                 break
-            texts.append(text)
-        return texts, totals[: len(texts)]
+            texts += one[0]
+            totals += one[1]
+        return texts, totals
 
-    def _all(self, events: Sequence[bytes]) -> list[bytes] | None:
-        """The texts, if all events have the form: put together again they are what came."""
+    def _read(self, events: Sequence[bytes]) -> tuple[list[bytes], list[int]] | None:
+        """Texts and counts, if all events have the form.
+
+        That they are is seen by putting them together again.
+        """
         start, end = len(self.prefix), -len(self.suffix)
-        texts = [event[start:end] for event in events]
-        written = b"".join((self.prefix, (self.suffix + self.prefix).join(texts), self.suffix))
-        if not all(texts) or written != b"".join(events):
+        rests, columns = [event[start:end] for event in events], list[list[bytes]]()
+        written = b"".join((self.prefix, (self.suffix + self.prefix).join(rests), self.suffix))
+        if written != b"".join(events):
             return None
-        clean = _needs_no_look(b"".join(texts)) or all(map(_is_string, texts))
-        return texts if clean else None
-
-    def _plain(self, event: bytes) -> bytes:
-        if not event.startswith(self.prefix) or not event.endswith(self.suffix):
-            return b""
-        return event[len(self.prefix) : -len(self.suffix)]
-
-    def _text(self, event: bytes, totals: list[int]) -> bytes:
-        """The text of an event with counts, of which one is put into `totals`; else nothing."""
-        rest = self._plain(event)
-        text, *numbers = rest.split(self.before_counts[0], 1) if rest else (b"",)
-        for literal in self.before_counts[1:]:
-            if not numbers:
-                return b""
-            numbers[-1:] = numbers[-1].split(literal, 1)
-        if len(numbers) != len(self.before_counts) or not all(map(_is_count, numbers)):
-            return b""
-        if self.completion is not None:
-            totals.append(int(numbers[self.completion]))
-        return text
+        for literal in self.before_counts:
+            parts = [rest.partition(literal) for rest in rests]
+            columns.append([before for before, _, _ in parts])
+            rests = [after for _, _, after in parts]  # nothing where the literal was not found
+        texts, *numbers = (*columns, rests)
+        if not _are_strings(texts) or not all(map(_are_counts, numbers)):
+            return None
+        if self.completion is None:
+            return texts, []
+        return texts, list(map(int, numbers[self.completion]))
 
 
-def _is_string(text: bytes) -> bool:
-    """Whether it can stand between the quotes of a JSON string."""
-    return _needs_no_look(text) or _STRING.fullmatch(text) is not None
-
-
-def _needs_no_look(text: bytes) -> bool:
-    return b'"' not in text and b"\\" not in text
+def _are_strings(texts: Sequence[bytes]) -> bool:
+    """Whether each can stand between the quotes of a JSON string, and is not empty."""
+    joined = b"".join(texts)
+    if b'"' not in joined and b"\\" not in joined:
+        return all(texts)
+    return all(map(_STRING.fullmatch, texts))
 
 
 def as_said(texts: Sequence[bytes]) -> str:
@@ -97,10 +87,13 @@ def as_said(texts: Sequence[bytes]) -> str:
     return str(orjson.loads(f'"{joined}"')) if "\\" in joined else joined
 
 
-def _is_count(number: bytes) -> bool:
-    """Whether it is a whole number as JSON has it, and no longer than counts are."""
+def _are_counts(numbers: Sequence[bytes]) -> bool:
+    """Whether each is a whole number as JSON has it, and no longer than counts are."""
     return (
-        number.isdigit() and len(number) <= _LONGEST_COUNT and (number[0] != 48 or number == b"0")
+        all(numbers)
+        and b"".join(numbers).isdigit()
+        and max(map(len, numbers)) <= _LONGEST_COUNT
+        and not any(number[0] == _ZERO and number != b"0" for number in numbers)
     )
 
 
