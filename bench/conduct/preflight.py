@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import resource
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,7 +14,7 @@ import numpy as np
 from bench.errors import TargetError, UsageError
 from bench.load.files import FILES_BESIDE_CONNECTIONS
 from bench.load.pace import Pace
-from bench.model import MESSAGE_ENDPOINTS, Target
+from bench.model import MESSAGE_ENDPOINTS, Message, Target
 from bench.servers.client import ControlClient
 from bench.servers.families import family_named
 from bench.servers.findings import ProbeResult
@@ -147,8 +147,8 @@ async def _vocabulary(
         async def ids(text: str) -> list[int]:
             return await tokenize(client, family, target.model, text)
 
-        async def chat(messages: object) -> int:
-            return await count_chat(client, family, target.model, messages)  # type: ignore[arg-type]
+        async def chat(messages: Sequence[Message]) -> int:
+            return await count_chat(client, family, target.model, messages)
 
         takes_messages = recipe.endpoint in MESSAGE_ENDPOINTS
         measured = await measured_vocabulary(ids, chat if takes_messages else None)

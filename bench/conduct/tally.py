@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from bench.load.fleet import FleetEnd
+from bench.load.fleet import FleetEnd, WorkerEnd
 from bench.workload.recipe import Stop
 
 _SUMMED = ("due", "sent", "ok", "failed", "dropped", "aborted", "running", "output_tokens")
@@ -137,7 +137,6 @@ def end_of(
     failed: dict[str, int] = {}
     total: int | None = 0
     not_due = 0
-    workers = []
     for end in fleet.workers:
         counters = end.counters or {}
         counted = written.get(end.worker, counters)
@@ -155,7 +154,7 @@ def end_of(
         elif shard is not None:
             not_due += shard - due
         total = None if total is None or shard is None else total + shard
-        workers.append(_worker_end(end.worker, end.figures, counters, end))
+    workers = [_worker_end(end) for end in fleet.workers]
     return {
         "reason": reason,
         "start_ns": fleet.start_ns,
@@ -174,15 +173,13 @@ def end_of(
     }
 
 
-def _worker_end(
-    worker: int, figures: dict[str, Any] | None, counters: dict[str, Any], end: Any
-) -> dict[str, Any]:
-    told = figures or {}
+def _worker_end(end: WorkerEnd) -> dict[str, Any]:
+    figures, counters = end.figures or {}, end.counters or {}
     return {
-        "worker": worker,
-        "cpu_s": told.get("cpu_s"),
-        "wall_s": told.get("wall_s"),
-        "peak_rss_bytes": told.get("peak_rss_bytes"),
+        "worker": end.worker,
+        "cpu_s": figures.get("cpu_s"),
+        "wall_s": figures.get("wall_s"),
+        "peak_rss_bytes": figures.get("peak_rss_bytes"),
         "loop_stall_max_s": end.stall_max_ns / 1e9,
         "schedule_lag_max_s": end.lag_max_ns / 1e9,
         "tokens": counters.get("output_tokens", 0),

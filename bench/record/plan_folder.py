@@ -10,6 +10,7 @@ An acceptance and a sweep are such folders; what they derive from the runs stand
 
 from __future__ import annotations
 
+import contextlib
 import json
 import secrets as randomness
 from collections.abc import Iterable, Mapping
@@ -74,15 +75,14 @@ class PlanFolder:
 
     def plan(self) -> dict[str, Any]:
         """Raises RunFolderError where the folder holds no plan."""
-        path = self.path / PLAN
-        try:
-            found = json.loads(path.read_bytes())
-        except (OSError, ValueError):
+        found: object = None
+        with contextlib.suppress(OSError, ValueError):
+            found = json.loads((self.path / PLAN).read_bytes())
+        if not isinstance(found, dict):
             raise RunFolderError(
                 f"{self.path} holds no {self.kind}: {PLAN} is not there or not readable",
                 f"name the folder of an earlier {self.kind}",
-            ) from None
-        assert isinstance(found, dict)
+            )
         return found
 
     def records(self) -> dict[str, dict[str, Any]]:

@@ -8,25 +8,15 @@ from the recipe's named seeds; the salt alone is new in every run.
 from __future__ import annotations
 
 import secrets
+from typing import Any
 
 import numpy as np
 
 from bench.errors import ConfigError
 from bench.model import MESSAGE_ENDPOINTS
-from bench.workload.arrivals import (
-    Closed,
-    Recorded,
-    Stages,
-    dequantize,
-    open_offsets,
-)
+from bench.workload.arrivals import Closed, Recorded, Stages, dequantize, open_offsets
 from bench.workload.collect import MOST_REQUESTS, Rows, collect, too_many
-from bench.workload.plan import (
-    Columns,
-    Floats,
-    Ints,
-    Plan,
-)
+from bench.workload.plan import Columns, Floats, Ints, Plan
 from bench.workload.prompts import PromptMaker
 from bench.workload.readers import TraceReading
 from bench.workload.recipe import Recipe, named_seeds, recipe_hash
@@ -77,18 +67,25 @@ def build_plan(recipe: Recipe, reading: TraceReading, vocabulary: Vocabulary) ->
         spool=spool.finish(),
         chat=chat,
         described={
-            "recipe": recipe.name,
-            "recipe_hash": recipe_hash(recipe),
-            "format": reading.format,
-            "block_tokens": reading.block_tokens,
-            "counts": {name: count for name, count in sorted(reading.counts.items()) if count},
-            "warnings": list(reading.warnings),
-            "arrivals": recipe.arrivals.model_dump(mode="json"),
+            **_described(recipe, reading),
             "offered_rps": _offered_rps(recipe, columns, sessions, starts_s),
-            "seeds": named_seeds(recipe),
             "salt": salt or None,
         },
     )
+
+
+def _described(recipe: Recipe, reading: TraceReading) -> dict[str, Any]:
+    """What the recipe and its rows are, for the manifest."""
+    return {
+        "recipe": recipe.name,
+        "recipe_hash": recipe_hash(recipe),
+        "format": reading.format,
+        "block_tokens": reading.block_tokens,
+        "counts": {name: count for name, count in sorted(reading.counts.items()) if count},
+        "warnings": list(reading.warnings),
+        "arrivals": recipe.arrivals.model_dump(mode="json"),
+        "seeds": named_seeds(recipe),
+    }
 
 
 def _arranged(recipe: Recipe, rows: Rows) -> tuple[Columns, Floats | None]:

@@ -86,6 +86,16 @@ def test_an_answer_that_was_not_streamed_counts_its_tokens_at_its_end(
     assert series["output_tokens"].tolist() == [0, 0, 0, 0, 30]
 
 
+def test_prompt_tokens_are_of_the_second_that_read_them(
+    hand_run: Callable[..., Any], ok_row: Callable[..., Any], failed_row: Callable[..., Any]
+) -> None:
+    """At the first token; where none came, at the request's end."""
+    rows = [ok_row(0.0, done_s=4.2, first_s=2.5, prompt_tokens=7)]
+    rows.append(failed_row(0.5, 1.0) | {"prompt_tokens": 9})
+    series = judge(hand_run(rows)).series
+    assert series["input_tokens"].tolist() == [0, 9, 7, 0, 0]
+
+
 def test_a_run_without_a_request_is_judged_without_a_value(hand_run: Callable[..., Any]) -> None:
     """Nothing was measured: every value is unknown, nothing passes, nothing raises."""
     found = judge(hand_run([]))
