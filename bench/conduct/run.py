@@ -24,6 +24,7 @@ from bench.load.worker import FLUSH_S, raise_file_limit
 from bench.model import Outcome, ServerSample, Target
 from bench.record.files import write_whole
 from bench.record.folder import SELFTEST, RunFolder
+from bench.servers.families import family_named
 from bench.servers.findings import scrape_target
 from bench.servers.prometheus import PrometheusSource, Span, read_range
 from bench.servers.scrape import Scraper, ScrapeTarget
@@ -32,6 +33,7 @@ from bench.workload.recipe import Recipe
 SETTLE_S = 1.2
 """After the last answer, before the last scrape: some servers refresh once a second."""
 
+_BEHIND_S = 0.2
 _TAG_BYTES = 6
 
 
@@ -158,7 +160,11 @@ class _Conductor:
 
     async def _run(self) -> Done:
         targets = _scrape_targets(self._order, self._ready)
+        refresh_s = family_named(self._ready.probe.server.family).refresh_s
         async with Scraper(targets, self._order.scrape_interval_s, self._on_samples) as scraper:
+            if targets and refresh_s:
+                self._watch.note(f"metrics may be {refresh_s:g} s old: waiting as long")
+                await asyncio.sleep(refresh_s)
             await scraper.scrape_once()
             if self._order.prometheus is not None:  # it shall have seen the probe before the start
                 await asyncio.sleep(self._order.prometheus.step_s)
@@ -170,7 +176,7 @@ class _Conductor:
             try:
                 ended = await self._fleet.run()
                 if targets:
-                    await asyncio.sleep(SETTLE_S)
+                    await asyncio.sleep(max(SETTLE_S, refresh_s + _BEHIND_S))
             finally:
                 for task in beside:
                     task.cancel()

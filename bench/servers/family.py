@@ -75,6 +75,7 @@ class Family:
     `token_ids_prompt`: `/v1/completions` is known to take token ids.
     `drop_labels`: samples that carry one of them are another server's, re-exported.
     `copy_labels`: the same, but for a run in which that server is not scraped itself.
+    `refresh_s`: how old what its metrics tell may be.
     `rank_labels`: samples that differ in these alone are one number told by several processes.
     `forbidden`: paths that stop, pause, flush or load the server.
     `remedies`: what is missing (see `bench.servers.gaps`) → the server's setting that enables it.
@@ -100,6 +101,7 @@ class Family:
     cache_salt: bool = False
     token_ids_prompt: bool = False
     block_tokens: int | None = None
+    refresh_s: float = 0.0
     cache_reset: str | None = None
     series: Mapping[str, tuple[Exposed, ...]] = field(default_factory=dict)
     drop_labels: tuple[str, ...] = ()

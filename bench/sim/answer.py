@@ -125,7 +125,9 @@ class Answering:
         return response
 
     def _reply(self, job: _Job) -> Reply:
-        return Reply(job.request, self._config.model, int(time.time()), job.ask.wants)
+        config = self._config
+        created_s = int(time.time())
+        return Reply(job.request, config.model, created_s, job.ask.wants, config.prefix_caching)
 
     async def _whole(self, job: _Job) -> web.StreamResponse:
         await self._until_done(job, Whole(job.shape))

@@ -106,12 +106,16 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """The answer that is being made: whose, and what goes into each of its events."""
+    """The answer that is being made: whose, and what goes into each of its events.
+
+    `caching`: the engine looks prompts up in its prefix cache.
+    """
 
     request: EngineRequest
     model: str
     created_s: int
     wants: Wants
+    caching: bool = True
 
 
 class Chunks(Protocol):

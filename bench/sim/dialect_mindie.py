@@ -100,10 +100,11 @@ def _head(reply: Reply, kind: str) -> dict[str, Any]:
 def _usage(reply: Reply, usage: Usage) -> dict[str, Any]:
     told: dict[str, Any] = {
         "prompt_tokens": usage.prompt,
-        "prompt_tokens_details": {"cached_tokens": usage.cached},
         "completion_tokens": usage.output,
         "total_tokens": usage.prompt + usage.output,
     }
+    if reply.caching:  # told by the plug-in, which is the cache
+        told["prompt_tokens_details"] = {"cached_tokens": usage.cached}
     if reply.request.steps is not None:
         told["batch_size"] = step_batches(reply.request)
         told["queue_wait_time"] = waits_us(reply.request)

@@ -116,6 +116,8 @@ class SimServer:
                 await runner.cleanup()
             raise
         self.tasks = [asyncio.create_task(driver.run()) for driver in self._drivers]
+        if (refresh_s := self.family.metrics.refresh_s) is not None:
+            self.tasks.append(asyncio.create_task(self._gather(refresh_s)))
         started_s = asyncio.get_running_loop().time()
         self.tasks += [
             asyncio.create_task(self._in_window(fault, started_s))
@@ -173,6 +175,12 @@ class SimServer:
             for role in self._runners:
                 await self._listen(role)
         await asyncio.Event().wait()  # a task that ends has failed
+
+    async def _gather(self, refresh_s: float) -> None:
+        """Refresh what the metrics page does not read at each scrape."""
+        while True:
+            self._page.gather()
+            await asyncio.sleep(refresh_s)
 
     def _set_pace(self, factor: float) -> None:
         for engine in self.engines:

@@ -26,7 +26,8 @@ class Metric:
     """A gauge or counter: its name as exposed, and how to read it of an engine.
 
     `label` where the reading is a mapping.  `over_replicas`: how the engines of one server make one
-    value, in a family that has no series for each.
+    value, in a family that has no series for each.  `gathered`: it is read every `refresh_s` of its
+    table, and not at the scrape.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Metric:
     read: Callable[[Engine], float | Mapping[str, float]]
     label: str | None = None
     over_replicas: Literal["sum", "mean"] = "sum"
+    gathered: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,7 @@ class MetricsTable:
     per_engine: bool = False
     created: bool = False
     process: bool = False
+    refresh_s: float | None = None
 
     @property
     def bounds(self) -> dict[str, Sequence[float]]:
@@ -91,10 +94,20 @@ class MetricsPage:
         self._process = CollectorRegistry()
         if table.process:
             ProcessCollector(registry=self._process)
+        self.gather()
 
     def restart(self) -> None:
         """Counters and histograms are made anew."""
         self._created_s = time.time()
+        self.gather()
+
+    def gather(self) -> None:
+        """Read what is not read at each scrape."""
+        self._gathered = {
+            metric.name: [_reading(metric, group) for _, group in self._groups]
+            for metric in self._table.metrics
+            if metric.gathered
+        }
 
     def render(self) -> bytes:
         text = "".join(f"{line}\n" for line in self._lines()).encode()
@@ -105,8 +118,8 @@ class MetricsPage:
             yield from _head(metric.name, metric.help, metric.kind)
             samples = [
                 ({**labels, **({metric.label: part} if metric.label else {})}, value)
-                for labels, group in self._groups
-                for part, value in _reading(metric, group).items()
+                for (labels, _), reading in zip(self._groups, self._readings(metric), strict=True)
+                for part, value in reading.items()
             ]
             yield from (_sample(metric.name, labels, value) for labels, value in samples)
             if metric.kind == "counter":
@@ -119,6 +132,11 @@ class MetricsPage:
             for labels, group in self._groups:
                 kept = {label: labels[label] for label in config.common}
                 yield _sample(config.name, {**config.labels(group[0]), **kept}, 1)
+
+    def _readings(self, metric: Metric) -> list[dict[str, float]]:
+        if metric.gathered:
+            return self._gathered[metric.name]
+        return [_reading(metric, group) for _, group in self._groups]
 
     def _histogram(self, row: HistogramMetric) -> Iterator[str]:
         yield from _head(row.name, row.help, "histogram")

@@ -1,7 +1,9 @@
 """MindIE's metric names over the engines' counts.
 
 Source: MindIE-LLM 3.0.0.beta.1 `prometheus_metrics.cpp`.  No prefix, one label, and two cumulative
-counts typed as gauges.  Its times are whole milliseconds; here they are not rounded.
+counts typed as gauges.  Requests, tokens and times are counted as they come; what the scheduler
+knows is gathered by a thread every second.  Its times are whole milliseconds; here they are not
+rounded.
 """
 
 from __future__ import annotations
@@ -59,28 +61,30 @@ METRICS = MetricsTable(
         Metric("request_failed_total", "counter", "Count of failed requests.",
                lambda engine: engine.stats.finished["abort"]),
         Metric("num_requests_running", "gauge", "Requests running.",
-               lambda engine: len(engine.running)),
+               lambda engine: len(engine.running), gathered=True),
         Metric("num_requests_waiting", "gauge", "Requests waiting.",
-               lambda engine: len(engine.waiting)),
-        Metric("num_requests_swapped", "gauge", "Requests swapped out.", lambda engine: 0),
+               lambda engine: len(engine.waiting), gathered=True),
+        Metric("num_requests_swapped", "gauge", "Requests swapped out.",
+               lambda engine: 0, gathered=True),
         Metric("prompt_tokens_total", "counter", "Count of prompt tokens.",
                lambda engine: engine.stats.prompt_tokens),
         Metric("generation_tokens_total", "counter", "Count of generated tokens.",
                lambda engine: engine.stats.generation_tokens),
         Metric("num_preemptions_total", "counter", "Count of preemptions.",
-               lambda engine: engine.stats.preemptions),
+               lambda engine: engine.stats.preemptions, gathered=True),
         Metric("failed_request_perc", "gauge", "Share of failed requests since the start.",
                _failed_fraction, over_replicas="mean"),
         Metric("npu_cache_usage_perc", "gauge", "NPU cache usage, 1 means all of it.",
-               lambda engine: engine.blocks.used / engine.blocks.total, over_replicas="mean"),
+               lambda engine: engine.blocks.used / engine.blocks.total, over_replicas="mean",
+               gathered=True),
         Metric("cpu_cache_usage_perc", "gauge", "CPU cache usage, 1 means all of it.",
-               lambda engine: 0),
+               lambda engine: 0, gathered=True),
         Metric("npu_prefix_cache_hit_rate", "gauge", "Prefix cache hit rate since the start.",
-               _hit_rate, over_replicas="mean"),
+               _hit_rate, over_replicas="mean", gathered=True),
         Metric("all_radix_match_num", "gauge", "Prompt tokens looked up in the prefix cache.",
-               lambda engine: engine.stats.prefix_queries),
+               lambda engine: engine.stats.prefix_queries, gathered=True),
         Metric("npu_radix_match_hit_num", "gauge", "Prompt tokens found in the prefix cache.",
-               lambda engine: engine.stats.prefix_hits),
+               lambda engine: engine.stats.prefix_hits, gathered=True),
     ),
     histograms=(
         HistogramMetric("ttft_s", "time_to_first_token_seconds", "First token.", _TTFT_S),
@@ -89,4 +93,5 @@ METRICS = MetricsTable(
         HistogramMetric("prompt_tokens", "request_prompt_tokens", "Prompt length.", _LENGTHS),
         HistogramMetric("output_tokens", "request_generation_tokens", "Output length.", _LENGTHS),
     ),
+    refresh_s=1.0,
 )  # fmt: skip

@@ -163,6 +163,13 @@ def test_hit_rate_is_that_of_the_radix_counters(run_folder: Path) -> None:
     assert set(requests["cached_tokens"] % 128) == {0.0}
 
 
+def test_lookups_are_those_of_the_run_alone(run_folder: Path) -> None:
+    """Gathered once a second, neither the probe is in them nor do the last ones lack."""
+    run = open_run(run_folder)
+    looked_up = run.server["value"][(run.server["name"] == "all_radix_match_num").to_numpy()]
+    assert looked_up.iloc[-1] - looked_up.iloc[0] == run.requests["prompt_tokens"].sum()
+
+
 def test_benchmark_fields_are_kept(run_folder: Path) -> None:
     """With MINDIE_LLM_BENCHMARK_ENABLE the wait before the first step and the batch are columns."""
     requests = open_run(run_folder).requests

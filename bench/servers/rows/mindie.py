@@ -19,6 +19,7 @@ MINDIE = Family(
     style=RequestStyle(ignore_eos=True),
     token_ids_prompt=True,
     block_tokens=128,
+    refresh_s=3.0,  # Motor keeps what it sums over its pods; MindIE itself gathers every second
     series={
         "running": (Exposed("num_requests_running"),),
         "waiting": (Exposed("num_requests_waiting"),),

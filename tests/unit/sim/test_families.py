@@ -124,6 +124,19 @@ def test_mindie_counts_radix_matches() -> None:
     assert not any(name.endswith("_created") for name in told)
 
 
+def test_mindie_gathers_what_its_scheduler_knows_once_a_second() -> None:
+    """Between two gatherings prompts are counted and lookups are not, as in its collect thread."""
+    family = FAMILIES["mindie"]
+    engine = worked(family)
+    page = MetricsPage(family.metrics, [engine], "m")
+    engine.stats.prefix_queries += 100
+    engine.stats.prompt_tokens += 100
+    told = values(page.render().decode())
+    assert (told["all_radix_match_num"], told["prompt_tokens_total"]) == (600, 700)
+    page.gather()
+    assert values(page.render().decode())["all_radix_match_num"] == 700
+
+
 def test_llamacpp_leaves_cached_tokens_out() -> None:
     """Its prompt tokens are the computed ones; the cached ones have a counter of their own."""
     family = FAMILIES["llamacpp"]
@@ -290,3 +303,13 @@ def test_whole_answers() -> None:
             reply = Reply(request, "m", 1, Wants(usage=True))
             told = each.whole(reply, "hello", "length", None, Usage(2, 2, 0, 0))
             assert "hello" in json.dumps(told)
+
+
+def test_mindie_without_its_cache_says_nothing_of_it(payloads: Payloads) -> None:
+    """The plug-in tells cached tokens: without it the field is absent, which is not 0."""
+    request = EngineRequest("x", [20, 21], 2)
+    whole = endpoint("mindie", "/chat/completions").whole
+    for caching in (True, False):
+        reply = Reply(request, "m", 1, Wants(usage=True), caching)
+        told = whole(reply, "hello", "length", None, Usage(2, 2, 0, 0))
+        assert ("prompt_tokens_details" in told["usage"]) is caching
