@@ -133,11 +133,17 @@ class Body:
         self.size_bytes += len(fresh)
         if self.spoilt is not None:
             pass
-        elif self._framing.end.search(fresh) or (self._tail and self._tail[-1].endswith(b"\r")):
+        elif self._may_complete(fresh):
             self._split(b"".join((*self._tail, fresh)), pieces, start)
         elif fresh:  # a part of one long event: looked at when its end is there
             self._tail.append(fresh)
             self._tail_bytes += len(fresh)
+
+    def _may_complete(self, fresh: bytes) -> bool:
+        """Whether an event may be whole now; the rest of a long one has no end in it."""
+        if any(end in fresh for end in self._framing.ends):
+            return True
+        return bool(self._tail) and self._tail[-1].endswith(b"\r")
 
     def _split(self, buffer: bytes, pieces: list[bytes], before: int) -> None:
         """Feeds the events that are complete in `buffer`, which is the tail and `pieces`.

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from bench.load.sse import LINE_END, Split, last_payload, split_events
+from bench.load.sse import Split, last_payload, split_events
 
 
 @dataclass(frozen=True, slots=True)
 class Framing:
     """One way.
 
-    `split` takes apart what is complete; nothing can become complete before `end` is seen.  `last`
+    `split` takes apart what is complete; nothing becomes complete without one of `ends`.  `last`
     gives what stands behind the last end when the body is over; it raises StrayText.  `streamed`
     says by its content type whether a body is a stream.
     """
 
     split: Callable[[bytes], Split]
-    end: re.Pattern[bytes]
+    ends: tuple[bytes, ...]
     last: Callable[[bytes], bytes | None]
     streamed: Callable[[bytes], bool]
 
@@ -40,13 +39,13 @@ def _last_object(tail: bytes) -> bytes | None:
 
 SSE = Framing(
     split=split_events,
-    end=LINE_END,
+    ends=(b"\n", b"\r"),
     last=last_payload,
     streamed=lambda content_type: content_type.startswith(b"text/event-stream"),
 )
 NUL = Framing(
     split=split_objects,
-    end=re.compile(rb"\0"),
+    ends=(b"\0",),
     last=_last_object,
     streamed=lambda content_type: b"json" not in content_type,
 )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-LINE_END = re.compile(rb"\r\n|\n|\r")
+_LINE_END = re.compile(rb"\r\n|\n|\r")
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _FIELD_NAMES = (b"event", b"id", b"retry")
 
@@ -67,7 +67,7 @@ def _split_any_line_end(buffer: bytes) -> Split:
     ends: list[int] = []
     lines: list[bytes] = []
     consumed = start = 0
-    for match in LINE_END.finditer(buffer):
+    for match in _LINE_END.finditer(buffer):
         if match.end() == len(buffer) and match.group() == b"\r":
             break  # the line feed that belongs to it may still come
         line, start = buffer[start : match.start()], match.end()
@@ -104,4 +104,4 @@ def last_payload(tail: bytes) -> bytes | None:
     The standard drops it; several servers end without the last blank line, and dropping a finish
     reason or an error would misjudge the answer.  Raises StrayText.
     """
-    return block_payload(LINE_END.split(tail))
+    return block_payload(_LINE_END.split(tail))
