@@ -1,31 +1,16 @@
-"""Files that are either whole or absent, and what a disk that refuses them is called."""
+"""Records written whole, and what a disk that refuses them is called."""
 
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from bench.errors import NotValidError
+from bench.wholefile import TEMPORARY, whole_file
 
-TEMPORARY = ".tmp"
+__all__ = ["TEMPORARY", "disk_error", "whole_file", "write_whole"]
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-
-
-@contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
-    """A temporary name beside `path`, renamed to it on success and removed on failure.
-
-    The rename is not preceded by fsync: a killed process loses nothing, a power cut may.
-    """
-    temporary = path.with_name(f".{path.name}{TEMPORARY}")
-    try:
-        yield temporary
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def write_whole(path: Path, content: bytes) -> None:

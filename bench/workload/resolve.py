@@ -89,7 +89,13 @@ def recipe_of_trace(path: Path) -> Recipe:
 
 
 def recipe_of_lengths(input_tokens: int, output_tokens: int) -> Recipe:
-    """A recipe of equal requests, one at a time until `Overrides` says otherwise."""
+    """A recipe of equal requests, one at a time until `Overrides` says otherwise.
+
+    Raises UsageError for a length below 1, which no request has.
+    """
+    for option, tokens in (("--input-tokens", input_tokens), ("--output-tokens", output_tokens)):
+        if tokens < 1:
+            raise UsageError(f"{option} {tokens}: expected 1 or more")
     return _validated(
         {
             "name": f"fixed-{input_tokens}-{output_tokens}",

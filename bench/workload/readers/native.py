@@ -33,6 +33,7 @@ import orjson
 
 from bench.errors import TraceError
 from bench.model import TraceRow
+from bench.wholefile import whole_file
 from bench.workload.readers import fields
 from bench.workload.readers.reading import Blocks, Sample, TraceFormat
 from bench.workload.readers.source import Source
@@ -120,21 +121,17 @@ def write_native(
 
     The file appears whole or not at all, and equal rows give equal bytes.
     """
-    partial = path.with_name(path.name + ".partial")
     written = 0
     try:
-        with partial.open("wb") as raw:
+        with whole_file(path) as temporary, temporary.open("wb") as raw:
             packed = gzip.GzipFile("", "wb", fileobj=raw, mtime=0) if path.suffix == ".gz" else raw
             with packed as stream:
                 stream.write(orjson.dumps(_header(blocks, made_by)) + b"\n")
                 for row in rows:
                     stream.write(orjson.dumps(_record(row)) + b"\n")
                     written += 1
-        partial.replace(path)
     except OSError as wrong:
         raise TraceError(f"{path} can't be written: {wrong.strerror or wrong}") from None
-    finally:
-        partial.unlink(missing_ok=True)
     return written
 
 

@@ -185,3 +185,10 @@ def test_an_extent_within_the_warm_up_is_refused(name: str, options: Overrides, 
     with pytest.raises(UsageError, match=says) as caught:
         override(resolve_recipe(name), options)
     assert "--warmup 0" in caught.value.hint
+
+
+@pytest.mark.parametrize("lengths", [(0, 5), (5, 0), (-1, 5)])
+def test_lengths_begin_at_one_token(lengths: tuple[int, int]) -> None:
+    """A request of nothing would be sent as one of a token, under a name that says 0."""
+    with pytest.raises(UsageError, match=r"put-tokens -?\d: expected 1 or more"):
+        recipe_of_lengths(*lengths)
