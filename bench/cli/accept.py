@@ -49,11 +49,7 @@ class _Accept(click.Group):
         return super().resolve_command(ctx, args)
 
 
-@click.group(
-    cls=_Accept,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    short_help="Accept a deployment by a checklist.",
-)
+@click.group(cls=_Accept, short_help="Accept a deployment by a checklist.")
 def command() -> None:
     """Hold a deployment against an implementation checklist, item by item.
 

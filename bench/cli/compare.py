@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _FOLDER = click.Path(path_type=Path)
 
 
-@click.command("compare", context_settings={"help_option_names": ["-h", "--help"]})
+@click.command("compare")
 @click.argument("runs", nargs=-1, type=_FOLDER, metavar="[BASE NEW]")
 @click.option("--base", multiple=True, type=_FOLDER, metavar="RUN", help="A run of the base side.")
 @click.option("--new", multiple=True, type=_FOLDER, metavar="RUN", help="A run of the new side.")

@@ -11,7 +11,7 @@ import click
 from bench.errors import ExitCode
 
 
-@click.command("demo", context_settings={"help_option_names": ["-h", "--help"]})
+@click.command("demo")
 @click.option(
     "-o",
     "--output",

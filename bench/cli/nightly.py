@@ -18,11 +18,7 @@ if TYPE_CHECKING:
     from bench.nightly.nights import Night
 
 
-@click.group(
-    "nightly",
-    invoke_without_command=True,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+@click.group("nightly", invoke_without_command=True)
 @click.option(
     "-c",
     "--config",

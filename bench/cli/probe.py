@@ -9,7 +9,7 @@ import click
 from bench.cli.target import make_target, target_options
 
 
-@click.command("probe", context_settings={"help_option_names": ["-h", "--help"]})
+@click.command("probe")
 @click.argument("url")
 @target_options
 @click.option(

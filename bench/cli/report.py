@@ -10,7 +10,7 @@ import click
 from bench.cli.complete import profile_names
 
 
-@click.command("report", context_settings={"help_option_names": ["-h", "--help"]})
+@click.command("report")
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option(
     "-p",

@@ -29,12 +29,7 @@ _SECTIONS = {
 """The first option under each heading of --help."""
 
 
-@click.command(
-    "run",
-    cls=Sectioned,
-    sections=_SECTIONS,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+@click.command("run", cls=Sectioned, sections=_SECTIONS)
 @url_option
 @workload_options
 @click.option(

@@ -14,7 +14,7 @@ from bench.cli.order import worker_count
 DEFAULT_STREAMS = 200
 
 
-@click.command("selftest", context_settings={"help_option_names": ["-h", "--help"]})
+@click.command("selftest")
 @click.option("--streams", type=click.IntRange(1), metavar="N", help="Closed loop with N streams.")
 @click.option(
     "--rate",

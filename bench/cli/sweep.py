@@ -37,12 +37,7 @@ _SECTIONS = {
 """The first option under each heading of --help."""
 
 
-@click.command(
-    "sweep",
-    cls=Sectioned,
-    sections=_SECTIONS,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+@click.command("sweep", cls=Sectioned, sections=_SECTIONS)
 @url_option
 @workload_options
 @click.option(

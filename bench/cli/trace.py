@@ -13,10 +13,9 @@ if TYPE_CHECKING:
     from bench.workload.readers import TraceReading
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
-_HELP = {"help_option_names": ["-h", "--help"]}
 
 
-@click.group("trace", context_settings=_HELP)
+@click.group("trace")
 def command() -> None:
     """Inspect, convert and synthesise workload traces.
 
@@ -93,7 +92,7 @@ def _open(file: Path, options: dict[str, Any]) -> TraceReading:
     return read(file, options["format_name"], chosen)
 
 
-@command.command("inspect", context_settings=_HELP, short_help="Say what a trace is.")
+@command.command("inspect", short_help="Say what a trace is.")
 @click.argument("file", type=click.Path(path_type=Path))
 @_reading_options
 @click.option(
@@ -135,7 +134,7 @@ def inspect_command(file: Path, server_block: int | None, as_json: bool, **optio
         show(file.name, chosen, whole)
 
 
-@command.command("convert", context_settings=_HELP)
+@command.command("convert")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.argument("out", type=click.Path(path_type=Path))
 @_reading_options
@@ -172,7 +171,7 @@ def _parameter(
     return click.option(flag, name, default=default, show_default=True, help=text, metavar=metavar)
 
 
-@command.command("synthesize", context_settings=_HELP)
+@command.command("synthesize")
 @click.argument("out", type=click.Path(path_type=Path))
 @_parameter("requests", 300, "How many.", "N")
 @_parameter("rate_rps", 5.0, "Requests a second, on average.", "RPS", flag="--rate")

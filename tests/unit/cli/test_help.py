@@ -30,9 +30,9 @@ def commands(command: click.Command, *path: str) -> Iterator[tuple[tuple[str, ..
 ALL = dict(commands(cli))
 
 
-def page(path: tuple[str, ...]) -> str:
+def page(path: tuple[str, ...], flag: str = "--help") -> str:
     """What `bench … --help` prints on a terminal of 80 columns."""
-    return CliRunner().invoke(cli, [*path, "--help"], terminal_width=WIDTH).output
+    return CliRunner().invoke(cli, [*path, flag], terminal_width=WIDTH).output
 
 
 def completed(*words: str) -> list[tuple[str, str]]:
@@ -48,6 +48,11 @@ def test_help_fits_eighty_columns(path: tuple[str, ...]) -> None:
     lines = page(path).splitlines()
     assert [line for line in lines if len(line) > WIDTH] == []
     assert [line for line in lines[1:] if line.endswith("...")] == []
+
+
+@pytest.mark.parametrize("path", ALL, ids=" ".join)
+def test_each_command_has_a_short_flag_for_help(path: tuple[str, ...]) -> None:
+    assert page(path, "-h") == page(path)
 
 
 @pytest.mark.parametrize("path", ALL, ids=" ".join)
