@@ -34,6 +34,7 @@ class Axis:
     format: str = ""
     suffix: str = ""
     from_zero: bool = False
+    positive: bool = False
     top: float | None = None
     step: float | None = None
     ticks: tuple[tuple[float, str], ...] = ()
@@ -50,6 +51,8 @@ class Axis:
             axis["ticksuffix"] = self.suffix
         if self.from_zero:
             axis["rangemode"] = "tozero"
+        elif self.positive:
+            axis["rangemode"] = "nonnegative"
         if self.top is not None:
             axis["range"] = [0, self.top]
         if self.step is not None:
@@ -73,7 +76,7 @@ def duration(title: str, values: Sequence[float] | Floats = ()) -> Axis:
     known = np.asarray(values, dtype=np.float64)
     known = known[np.isfinite(known) & (known > 0)]
     if len(known) == 0 or known.max() < _LOG_FROM * known.min():
-        return Axis(title, format="~s", suffix="s")
+        return Axis(title, format="~s", suffix="s", positive=True)
     low, high = np.log10(known.min()), np.log10(known.max())
     steps = next(steps for span, steps in _LOG_STEPS if high - low <= span)
     decades = range(int(np.floor(low)) - 1, int(np.ceil(high)) + 2)

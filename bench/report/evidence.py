@@ -14,7 +14,7 @@ from bench.judge.judgement import Judgement
 from bench.judge.metrics import METRICS
 from bench.judge.profile import CURRENCY, quantile_of
 from bench.record.frame import Run
-from bench.report import figures, numbers
+from bench.report import figures, numbers, thin
 from bench.report.blocks import Cell, Column, Table, absent
 from bench.report.changes import quantity
 from bench.report.numbers import clock, count, significant, unknown
@@ -121,6 +121,12 @@ class Evidence:
         power = 10.0 ** np.floor(np.log10(least))
         return float(next(step * power for step in (1, 2, 5, 10) if step * power >= least))
 
+    @property
+    def window_empty(self) -> bool:
+        """Whether the window holds no time: the run ended before its warm-up did."""
+        start, end = self.window
+        return end <= start
+
     def window_marks(self) -> list[figures.Mark]:
         """Marks at the edges of the judged window, where it is less than the run."""
         marks = []
@@ -133,21 +139,39 @@ class Evidence:
         return marks
 
     def per_second(self, column: str) -> tuple[Floats, Floats]:
-        """A column of the judgement's series: starts of the seconds, values."""
-        series = self.judgement.series
-        return series["second"].to_numpy(np.float64), series[column].to_numpy(np.float64)
+        """A column of the judgement's series: starts of the seconds, values.
 
-    def series_table(self, caption: str, columns: Mapping[str, str]) -> Table:
-        """Means of columns of the series over at most a dozen equal parts of the run."""
-        at, _ = self.per_second(next(iter(columns)))
+        The first second may have begun before the run did; it is told from the run's start.
+        """
+        series = self.judgement.series
+        at = np.maximum(series["second"].to_numpy(np.float64), 0.0)
+        return at, series[column].to_numpy(np.float64)
+
+    @property
+    def second_ends(self) -> Floats:
+        """Where the seconds of the judgement's series end."""
+        at, _ = self.per_second("offered")
+        return np.append(at[1:], at[-1] + 1)
+
+    def second_steps(self, values: Floats, points: int) -> tuple[Floats, Floats]:
+        """Counts of each second as the corners of a step line, of at most `points` seconds."""
+        at, _ = self.per_second("offered")
+        kept = thin.thin(values, points)
+        return np.append(at[kept], self.second_ends[-1]), np.append(values[kept], values[kept[-1]])
+
+    def series_table(self, caption: str, columns: Mapping[str, Floats]) -> Table:
+        """What each second counted, by title, as rates over at most a dozen parts of the run."""
+        at, _ = self.per_second("offered")
+        ends = self.second_ends
         parts = np.array_split(np.arange(len(at)), min(_SERIES_ROWS, max(len(at), 1)))
         rows = []
         for part in parts:
-            span = Cell(f"{clock(at[part[0]])} – {clock(at[part[-1]] + 1)}")
-            means = (float(self.per_second(name)[1][part].mean()) for name in columns)
-            rows.append((span, *(Cell(significant(mean)) for mean in means)))
+            start, end = float(at[part[0]]), float(ends[part[-1]])
+            span = Cell(f"{clock(start)} – {clock(end)}")
+            rates = (float(values[part].sum()) / (end - start) for values in columns.values())
+            rows.append((span, *(Cell(significant(rate)) for rate in rates)))
         heads = [Column(self.words("column.interval_of_run"))]
-        heads += [Column(title, "number") for title in columns.values()]
+        heads += [Column(title, "number") for title in columns]
         return Table(caption, heads, rows)
 
     def thinned(self, shown: int, of: int) -> str:

@@ -117,12 +117,12 @@ def _throughput(words: Words, found: Found, steps: Sequence[Found]) -> Figure:
             words("sweep.short_offered_rps"), loads, loads, "@grey", hover=hover, dash="dot"
         )
         traces.insert(0, offered)
-    last = steps[-1]["metrics"]["request_rps"]["value"]
+    last, knee = steps[-1]["metrics"]["request_rps"]["value"], found["saturation"]["value"]
     reading = words(
-        "sweep.reading_throughput",
+        "sweep.reading_throughput" if knee is not None else "sweep.reading_throughput_open",
         load=load_of(words, found, steps[-1]["load"]),
         achieved=quantity(words, last, "1/s"),
-        knee=load_of(words, found, found["saturation"]["value"]),
+        knee=load_of(words, found, knee),
     )
     axis = axes.Axis(words("axis.requests_per_s"), from_zero=True)
     return _figure(words, found, steps, "throughput", reading, traces, axis)
@@ -171,10 +171,11 @@ def _attainment(words: Words, found: Found, steps: Sequence[Found]) -> Figure:
     trace = _curve(words, steps, "goodput_fraction", name, "@green", "fraction")
     share = quantity(words, wanted, "fraction")
     marks = [figures.Mark(wanted, share, axis="y")]
+    load = found["attained"]["value"]
     reading = words(
-        "sweep.reading_attained",
+        "sweep.reading_attained" if load is not None else "sweep.reading_attained_open",
         share=share,
-        load=load_of(words, found, found["attained"]["value"]),
+        load=load_of(words, found, load),
     )
     axis = axes.share(name)
     return _figure(words, found, steps, "attainment", reading, [trace], axis, marks)

@@ -110,7 +110,10 @@ def _because(evidence: Evidence, verdict: str) -> str:
         return words("because.none")
     found = [limit for limit in targets if limit["result"] == verdict]
     first = _sentence(evidence, found[0]) if found else DASH
-    return words(f"because.{verdict}", n=len(found), all=len(targets), first=first)
+    advice = evidence.own(found[0]["advice"]) if found else ""
+    return words(
+        f"because.{verdict}", n=len(found), all=len(targets), first=first, advice=advice
+    ).rstrip()
 
 
 def _sentence(evidence: Evidence, limit: Mapping[str, Any]) -> str:
@@ -186,7 +189,7 @@ def _facts(evidence: Evidence) -> list[tuple[str, str]]:
     target, server = manifest.get("target") or {}, manifest.get("server") or {}
     kind = server.get("server") or {}
     start, end = (clock(edge) for edge in evidence.window)
-    rule = evidence.summary["window"]["rule"]
+    rule = "empty" if evidence.window_empty else evidence.summary["window"]["rule"]
     facts = (
         ("model", target.get("model")),
         ("target", target.get("url")),

@@ -124,6 +124,7 @@ def _ttft_figure(evidence: Evidence, groups: list[dict[str, Any]]) -> Figure:
         )
         for row in groups
     ]
+    marks = evidence.marks("ttft_s", axis="y")
     heads = [Column(words("axis.hit_share"))]
     heads += [Column(title, "number") for title in (words("column.requests"), "P50", "P99")]
     return Figure(
@@ -133,8 +134,12 @@ def _ttft_figure(evidence: Evidence, groups: list[dict[str, Any]]) -> Figure:
         spec=figures.figure(
             traces,
             axes.Axis(words("axis.hit_share"), categories=True),
-            axes.duration(evidence.short("ttft_s")),
-            marks=evidence.marks("ttft_s", axis="y"),
+            axes.duration(
+                evidence.short("ttft_s"),
+                [row[key] for row in groups for key in ("p50_s", "p99_s")]
+                + [mark.at for mark in marks],
+            ),
+            marks=marks,
         ),
         table=Table(words("cache.ttft"), heads, rows),
     )

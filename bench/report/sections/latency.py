@@ -13,8 +13,7 @@ from bench.report import axes, figures, thin
 from bench.report.blocks import Block, Cell, Column, Figure, Table
 from bench.report.evidence import Evidence
 from bench.report.numbers import clock, count, percent, seconds, span
-from bench.report.sections import selftest
-from bench.report.sections.percentiles import other_views, percentile_table
+from bench.report.sections import percentiles, selftest
 from bench.report.thin import Floats, Reals
 
 DRAWN = ("ttft_s", "tpot_s", "e2e_s")
@@ -29,7 +28,7 @@ _DRIFT = 0.2
 def blocks(evidence: Evidence) -> list[Block]:
     drawn = [metric for metric in DRAWN if len(evidence.answered(metric))]
     return [
-        percentile_table(evidence),
+        *percentiles.blocks(evidence),
         *selftest.blocks(evidence),
         _cdf(evidence, drawn),
         *(_over_time(evidence, metric) for metric in drawn),
@@ -37,7 +36,7 @@ def blocks(evidence: Evidence) -> list[Block]:
             histogram(evidence, metric, evidence.answered(metric), _COLOURS[metric])
             for metric in drawn
         ),
-        other_views(evidence),
+        percentiles.other_views(evidence),
     ]
 
 
@@ -85,9 +84,10 @@ def _cdf_reading(evidence: Evidence, metric: str, ranked: Floats) -> str:
         return words("latency.reading_limit", metric=name, share=share, bound=bound)
     p50, p99 = (seconds(nearest_rank(ranked, q)) for q in (0.5, 0.99))
     if np.isinf(ranked[-1]):
+        key = "mostly_failed" if np.isinf(nearest_rank(ranked, 0.5)) else "failed"
         share = percent(np.count_nonzero(np.isfinite(ranked)) / len(ranked))
         most = seconds(float(ranked[np.isfinite(ranked)].max()))
-        return words("latency.reading_failed", metric=name, p50=p50, share=share, most=most)
+        return words(f"latency.reading_{key}", metric=name, p50=p50, share=share, most=most)
     return words("latency.reading_spread", metric=name, p50=p50, p99=p99)
 
 

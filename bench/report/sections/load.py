@@ -19,31 +19,32 @@ def blocks(evidence: Evidence) -> list[Block]:
 
 def _rates(evidence: Evidence) -> Figure:
     words = evidence.words
-    at, offered = evidence.per_second("offered")
-    _, achieved = evidence.per_second("achieved")
+    offered = evidence.per_second("offered")[1]
+    failed = evidence.per_second("failed")[1]
+    achieved = evidence.per_second("achieved")[1] + failed
+    drawn = [("offered", offered, "@grey", "dot"), ("achieved", achieved, "@blue", "solid")]
+    if failed.any():
+        drawn.append(("failed", failed, "@vermilion", "solid"))
     unit = words("unit.1/s")
     traces = [
         figures.line(
             words(f"load.{name}"),
-            at[kept],
-            values[kept],
+            *evidence.second_steps(values, _POINTS),
             colour,
             hover=f"{words(f'load.{name}')}: %{{y:,.4~r}} {unit}",
+            shape="hv",
             dash=dash,
         )
-        for name, values, colour, dash in (
-            ("offered", offered, "@grey", "dot"),
-            ("achieved", achieved, "@blue", "solid"),
-        )
-        for kept in (thin.thin(values, _POINTS),)
+        for name, values, colour, dash in drawn
     ]
     return Figure(
         key="load-rate",
         title=words("load.rate"),
         reading=words(
-            "load.reading_rate",
+            "load.reading_empty" if evidence.window_empty else "load.reading_rate",
             offered=evidence.show("offered_rps", evidence.scalar("offered_rps")),
             achieved=evidence.show("achieved_rps", evidence.scalar("achieved_rps")),
+            ok=evidence.show("request_rps", evidence.scalar("request_rps")),
         ),
         spec=figures.figure(
             traces,
@@ -54,9 +55,9 @@ def _rates(evidence: Evidence) -> Figure:
         ),
         table=evidence.series_table(
             words("load.rate"),
-            {"offered": words("load.offered"), "achieved": words("load.achieved")},
+            {words(f"load.{name}"): values for name, values, _, _ in drawn},
         ),
-        note=evidence.thinned(_POINTS, len(at)),
+        note=evidence.thinned(_POINTS, len(offered)),
     )
 
 
@@ -64,19 +65,19 @@ def _concurrency(evidence: Evidence) -> Figure:
     words = evidence.words
     at, running = evidence.per_second("running")
     kept = thin.thin(running, _POINTS)
-    start, end = evidence.window
-    inside = running[(at >= start) & (at < end)]
+    ends = evidence.second_ends
+    mean, most = _in_flight(evidence)
     hover = f"%{{x:,.0f}} s<br>{words('load.running')}: %{{y:,.4~r}}"
     line = figures.line(
-        words("load.running"), at[kept], running[kept], "@purple", hover=hover, fill=True
+        words("load.running"), ends[kept], running[kept], "@purple", hover=hover, fill=True
     )
     return Figure(
         key="load-running",
         title=words("load.concurrency"),
         reading=words(
-            "load.reading_running",
-            mean=significant(float(np.nanmean(inside))) if len(inside) else "—",
-            max=count(float(np.nanmax(inside))) if len(inside) else "—",
+            "load.reading_empty" if evidence.window_empty else "load.reading_running",
+            mean=significant(mean),
+            max=count(most),
         ),
         spec=figures.figure(
             [line],
@@ -84,9 +85,29 @@ def _concurrency(evidence: Evidence) -> Figure:
             axes.Axis(words("load.running"), from_zero=True),
             marks=evidence.window_marks(),
         ),
-        table=evidence.series_table(words("load.concurrency"), {"running": words("load.running")}),
+        table=evidence.series_table(
+            words("load.concurrency"), {words("load.running"): running * (ends - at)}
+        ),
         note=evidence.thinned(len(kept), len(running)),
     )
+
+
+def _in_flight(evidence: Evidence) -> tuple[float, int]:
+    """Mean and most requests in flight over the window, from each one's send and end.
+
+    The series has the ends of seconds only, between which short requests come and go.
+    """
+    start, end = evidence.window
+    frame = evidence.requests
+    sent = frame["sent_s"].to_numpy(np.float64)
+    ended = frame["done_s"].fillna(evidence.duration_s).to_numpy(np.float64)
+    seen = (sent < end) & (ended > start)
+    began, gone = np.clip(sent[seen], start, end), np.clip(ended[seen], start, end)
+    # An end comes before a beginning at the same instant.
+    times = np.concatenate([gone, began])
+    steps = np.repeat([-1, 1], len(began))[np.argsort(times, kind="stable")]
+    mean = float((gone - began).sum()) / (end - start) if end > start else 0.0
+    return mean, int(np.cumsum(steps).max(initial=0))
 
 
 def _lag(evidence: Evidence) -> Figure | Note:

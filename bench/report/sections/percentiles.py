@@ -10,7 +10,7 @@ import numpy as np
 from bench.judge.metric import Scope
 from bench.judge.metrics import METRICS
 from bench.judge.stats import nearest_rank
-from bench.report.blocks import Cell, Column, Table, absent
+from bench.report.blocks import Block, Cell, Column, Note, Table, absent
 from bench.report.evidence import Evidence
 from bench.report.numbers import count
 
@@ -18,7 +18,15 @@ _STATISTICS = ("mean", "std", "min", "p50", "p90", "p95", "p99", "p999", "max")
 _CLEANED = ("trimmed_10", "below_p99")
 
 
-def percentile_table(evidence: Evidence) -> Table:
+def blocks(evidence: Evidence) -> list[Block]:
+    """The table, and how it counts failed requests where there are any."""
+    entries = evidence.summary["metrics"].values()
+    failed = any(entry.get("infinite_n") for entry in entries)
+    note = [Note(evidence.words("latency.percentiles_failed"))] if failed else []
+    return [_percentile_table(evidence), *note]
+
+
+def _percentile_table(evidence: Evidence) -> Table:
     """One row for each metric of requests or tokens that some request has."""
     words = evidence.words
     rows = []

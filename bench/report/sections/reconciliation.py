@@ -113,7 +113,11 @@ def _counts(evidence: Evidence, found: dict[str, Any]) -> Table:
 def _readings(evidence: Evidence, found: dict[str, Any]) -> list[str]:
     """One sentence for each thing the server tells beside times and counts."""
     words = evidence.words
-    said = []
+    said = [
+        words("reconciliation.also_counted", n=count(row["server"] - row["client"]))
+        for row in found["counts"]
+        if row["name"] == "requests" and row["equal"] and row["server"] != row["client"]
+    ]
     if (itl := found["itl"]) is not None:
         said.append(
             words(
@@ -146,14 +150,14 @@ def _cache(evidence: Evidence, cache: dict[str, Any]) -> list[str]:
     """What rounding to blocks takes from the ceiling, and how far the views are apart."""
     words, said = evidence.words, []
     if not unknown(cache["ceiling_unrounded_fraction"]) and cache["block_tokens"]:
-        said.append(
-            words(
-                "reconciliation.rounding",
-                block=count(cache["block_tokens"]),
-                unrounded=percent(cache["ceiling_unrounded_fraction"]),
-                rounded=percent(cache["ceiling_fraction"]),
-            )
+        unrounded, rounded = (
+            percent(cache[f"ceiling_{name}fraction"]) for name in ("unrounded_", "")
         )
+        if unrounded != rounded:
+            block = count(cache["block_tokens"])
+            said.append(
+                words("reconciliation.rounding", block=block, unrounded=unrounded, rounded=rounded)
+            )
     client, server = cache["client_fraction"], cache["server_fraction"]
     if not unknown(client) and not unknown(server):
         points = f"{100 * abs(client - server):.2f}"

@@ -155,4 +155,4 @@ def _table(evidence: Evidence, lines: Mapping[str, Sequence[Line]]) -> Table:
         *(Column(words(f"column.{name}"), "number") for name in ("min", "mean", "max")),
         Column(words("server.grown"), "number"),
     ]
-    return Table(words("server.table"), columns, rows)
+    return Table(words("server.table"), columns, rows, folded=True)

@@ -14,6 +14,7 @@ from bench.report.numbers import count, seconds, significant
 from bench.report.sections.latency import histogram, sliding_mean
 
 _MARKS = 150
+_SECONDS = 1200
 _SEGMENTS = (
     ("lag", "intended_s", "sent_s", "@grey"),
     ("prefill", "sent_s", "first_s", "@blue"),
@@ -41,7 +42,7 @@ def _rate(evidence: Evidence) -> Figure:
     inside = rate[(at >= start) & (at < end)]
     value = evidence.scalar("output_tps")
     title, unit = words("tokens.rate"), words("unit.tokens/s")
-    kept = thin.thin(rate, 1200)
+    x, y = evidence.second_steps(rate, _SECONDS)
     hover = f"%{{x:,.0f}} s<br>%{{y:,.4~r}} {unit}"
     return Figure(
         key="token-rate",
@@ -54,15 +55,15 @@ def _rate(evidence: Evidence) -> Figure:
         ),
         spec=figures.figure(
             [
-                figures.line(title, at[kept], rate[kept], "@blue", hover=hover, fill=True),
+                figures.line(title, x, y, "@blue", hover=hover, shape="hv", fill=True),
                 *sliding_mean(evidence, "output_tokens_mean_5min"),
             ],
             axes.Axis(words("axis.run_time"), from_zero=True),
             axes.Axis(words("axis.tokens_per_s"), format=",", from_zero=True),
             marks=evidence.window_marks(),
         ),
-        table=evidence.series_table(title, {"output_tokens": words("axis.tokens_per_s")}),
-        note=evidence.thinned(len(kept), len(rate)),
+        table=evidence.series_table(title, {words("axis.tokens_per_s"): rate}),
+        note=evidence.thinned(len(x) - 1, len(rate)),
     )
 
 
@@ -106,7 +107,9 @@ def _timeline(evidence: Evidence) -> Figure:
         ),
         spec={**spec, "rows": focus},
         table=_table(evidence, slowest),
-        note=words("timeline.note", shown=count(shown), total=count(total)),
+        note=words("timeline.note", shown=count(shown), total=count(total))
+        if shown < total
+        else "",
         wide=True,
     )
 
