@@ -29,10 +29,15 @@ def test_a_fixed_cut_takes_whole_seconds_from_both_ends() -> None:
     assert (found.cut_head_s, found.cut_tail_s) == (4, 2.5)
 
 
-def test_a_cut_that_would_leave_nothing_cuts_nothing() -> None:
-    """A 10 s run under a profile that cuts 60 s at either end is judged whole."""
+@pytest.mark.parametrize("fixed", [(60.0, 60.0), (4.0, 6.0)])
+def test_a_cut_that_would_leave_nothing_cuts_nothing(fixed: tuple[float, float]) -> None:
+    """A 10 s run under a profile that cuts 60 s at either end, or just all of it, is judged whole.
+
+    One bin is something.
+    """
     whole = Window(0.0, 10.0, "whole")
-    assert cut(whole, Grid(0.0, 10), np.ones(10), "fixed", (60.0, 60.0)) is whole
+    assert cut(whole, Grid(0.0, 10), np.ones(10), "fixed", fixed) is whole
+    assert cut(whole, Grid(0.0, 10), np.ones(10), "fixed", (4.0, 5.0)).length_s == 1
 
 
 def test_mser_cuts_ramp_and_drain() -> None:
