@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -144,7 +145,7 @@ def override(recipe: Recipe, options: Overrides) -> Recipe:
     fields["arrivals"] = _overridden_arrivals(fields, given)
     if fields["arrivals"]["kind"] == "closed" and "max_concurrency" not in given:
         fields["max_concurrency"] = None
-    return _validated(fields).in_folder(recipe.path_of(""))
+    return _validated(fields, given).in_folder(recipe.path_of(""))
 
 
 def _check_warmup(fields: dict[str, Any], given: dict[str, Any]) -> None:
@@ -188,6 +189,11 @@ def _overridden_arrivals(fields: dict[str, Any], given: dict[str, Any]) -> dict[
         ramp_s = arrivals.get("ramp_s")
         arrivals = {"kind": "closed", "concurrency": concurrency, "ramp_s": ramp_s}
     elif pattern is not None:
+        if pattern == "recorded" and rate_rps is not None:
+            raise UsageError(
+                "--arrivals recorded keeps the trace's own times, and --rate replaces them",
+                "give one of them; --speed X replays recorded times X times as fast",
+            )
         arrivals = _pattern(pattern, arrivals if rate_rps is None else {"rate_rps": rate_rps})
     elif rate_rps is not None:
         if "rate_rps" in arrivals:
@@ -226,16 +232,20 @@ def _pattern(pattern: str, rate: dict[str, Any]) -> dict[str, Any]:
     return made
 
 
-def _validated(fields: dict[str, Any]) -> Recipe:
+def _validated(fields: dict[str, Any], given: Collection[str] = ()) -> Recipe:
+    """The recipe of `fields`; what is wrong with one of the `given` is told by its option."""
     try:
         return Recipe.model_validate_json(json.dumps(fields))
     except ValidationError as error:
         message, hint = explain(error, Recipe)
+        where = error.errors()[0]["loc"]
+        if where and where[-1] in given:
+            message = f"{_option(str(where[-1]))}: {message.partition(': ')[2]}"
         raise UsageError(message, hint) from None
 
 
 def _option(name: str) -> str:
-    return "--" + name.removesuffix("_s").replace("_", "-")
+    return "--" + name.removesuffix("_s").removesuffix("_rps").replace("_", "-")
 
 
 def _safe_name(file_name: str) -> str:
