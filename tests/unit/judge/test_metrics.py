@@ -237,6 +237,18 @@ def test_burst_degradation_compares_with_the_time_before(
     assert values(hand_run(calm))["burst_degradation"]["value"] is None
 
 
+@pytest.mark.parametrize(("arrivals", "is_burst"), [(19, False), (20, True)])
+def test_a_burst_is_more_than_chance(
+    hand_run: Callable[..., Any], ok_row: Callable[..., Any], arrivals: int, is_burst: bool
+) -> None:
+    """With 5 in five seconds, over 10 + 3 √10 = 19.5: so many hardly ever come by chance."""
+    calm = [ok_row(float(k)) for k in range(20)]
+    crowd = [ok_row(20 + 5 * k / arrivals) for k in range(arrivals)]
+    after = [ok_row(25.0 + k) for k in range(10)]
+    row = values(hand_run([*calm, *crowd, *after]))["burst_degradation"]
+    assert (row["value"] is not None) == is_burst
+
+
 def test_shedding_a_burst_is_a_degradation(
     hand_run: Callable[..., Any], ok_row: Callable[..., Any], failed_row: Callable[..., Any]
 ) -> None:
