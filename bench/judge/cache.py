@@ -68,10 +68,15 @@ def cache_server_external(measured: Measured) -> Reading:
 
 
 def views(
-    measured: Measured, values: Mapping[str, Reading], other_tokens: float | None
+    measured: Measured,
+    values: Mapping[str, Reading],
+    other_tokens: float | None,
+    template_tokens: float,
 ) -> dict[str, Any]:
-    """The `cache` part of summary.json; `other_tokens` are prompt tokens of other traffic.
+    """The `cache` part of summary.json.
 
+    `other_tokens` are prompt tokens of other traffic, `template_tokens` those that the server puts
+    around each prompt.
     `ceiling`, `client`, `server` as fractions or None, their differences, the reasons that this
     run gives for them, tiers and replicas where the server tells them apart, and TTFT by share of
     cached prompt.
@@ -83,6 +88,7 @@ def views(
         )
         for a, b in (("ceiling", "client"), ("client", "server"), ("ceiling", "server"))
     }
+    above = -(gaps["ceiling_minus_client"] or 0.0)
     return {
         **view,
         **gaps,
@@ -91,7 +97,13 @@ def views(
         "external": _number(values["cache_server_external"]),
         "tiers_tokens": dict(cached_by_tier(measured.server)),
         "replicas": _replicas(measured),
-        "reasons": [text.as_json() for text in _reasons(measured, values, gaps, other_tokens)],
+        "reasons": [
+            text.as_json()
+            for text in (
+                *_reasons(measured, values, gaps, other_tokens),
+                *_why_above_ceiling(measured, above, template_tokens),
+            )
+        ],
         "ttft_by_share": ttft_by_share(measured),
     }
 
@@ -154,7 +166,24 @@ def _reasons(
         )
     if (gaps["ceiling_minus_client"] or 0) > _NOTABLE:
         found += _why_under_ceiling(measured)
-    if (gaps["ceiling_minus_client"] or 0) < -_NOTABLE:
+    return found
+
+
+def _why_above_ceiling(measured: Measured, above: float, template_tokens: float) -> list[Text]:
+    """The chat template stands before every prompt and in no plan: it hits from the second on."""
+    prompt = prompt_usage(measured.requests).prompt
+    shared = template_tokens * len(prompt) / prompt.sum() if len(prompt) else 0.0
+    found = []
+    if above > 0 and shared > 0:
+        found.append(
+            Text(
+                f"对话模板为每个提示词加 {template_tokens:.0f} 个 Token，所有请求共有且不在计划"
+                f"之内：命中率至多因此高于上限 {shared:.2%}，实际高 {above:.2%}。",
+                f"The chat template adds {template_tokens:.0f} tokens to each prompt, which all "
+                f"share and no plan holds: up to {shared:.2%} above the ceiling, of {above:.2%}.",
+            )
+        )
+    if above > shared + _NOTABLE:
         found.append(
             Text(
                 "命中率高于上限：缓存在运行前已有内容，或窗口从计划中途开始。",

@@ -58,8 +58,13 @@ def _first_turns(frame: pd.DataFrame) -> tuple[Any, Any]:
     return usage.cached[wanted], usage.prompt[wanted]
 
 
+def template_tokens(workload: Mapping[str, Any]) -> float:
+    """What the server puts around every prompt, as the plan measured it; 0 where it is unknown."""
+    return float((workload.get("prompts") or {}).get("overhead_tokens") or 0)
+
+
 def _template_share(workload: Mapping[str, Any], prompt: Any) -> float:
-    overhead = (workload.get("prompts") or {}).get("overhead_tokens") or 0
+    overhead = template_tokens(workload)
     return float(overhead * len(prompt) / prompt.sum()) if len(prompt) and prompt.sum() else 0.0
 
 

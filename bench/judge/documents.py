@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 
 from bench.judge import cache, client
 from bench.judge.client import Client
+from bench.judge.contamination import template_tokens
 from bench.judge.definitions import definitions
 from bench.judge.evidence import RunValues
 from bench.judge.metric import outcome_is
@@ -46,7 +47,12 @@ def summary_of(
             "metrics": metrics_of(uncut.measured.columns, uncut.readings, uncut.gaps),
         },
         "slo_attainment": attainment(measured),
-        "cache": cache.views(measured, steady.readings, client.other_traffic_tokens(found)),
+        "cache": cache.views(
+            measured,
+            steady.readings,
+            client.other_traffic_tokens(found),
+            template_tokens(found.workload),
+        ),
         "client": _client_part(found),
         "reconciliation": reconcile(found.requests, found.server, found.workload),
         "cleaned": cleaned(measured.columns, _CLEANED),

@@ -88,6 +88,18 @@ def test_hits_above_the_ceiling_mean_a_warm_cache(hand_run: Make, ok_row: Make) 
     assert any("above the ceiling" in reason["en"] for reason in reasons)
 
 
+@pytest.mark.parametrize(("ceiling", "warm"), [(0.58, False), (0.5, True)])
+def test_a_templates_tokens_explain_hits_above_the_ceiling(
+    hand_run: Make, ok_row: Make, ceiling: float, warm: bool
+) -> None:
+    """4 tokens of template before prompts of 100: 4 points above the plan's ceiling, not 10."""
+    workload = {"ceiling": {"tokens_fraction": ceiling}, "prompts": {"overhead_tokens": 4}}
+    run = hand_run(cached_rows(ok_row), manifest={"workload": workload})
+    reasons = [reason["en"] for reason in judge(run).summary["cache"]["reasons"]]
+    assert any("adds 4 tokens" in said and "4.00%" in said for said in reasons)
+    assert any("held content before" in said for said in reasons) is warm
+
+
 def test_other_traffic_is_named(hand_run: Make, ok_row: Make) -> None:
     """The server took 5,000 prompt tokens, 2,000 of them ours."""
     scrapes = scraped(**{"vllm:prompt_tokens_total": (0.0, 5000.0)})
