@@ -62,11 +62,14 @@ class Limit(StrictModel):
 
     `statistic` is p50 … p999 (p995 is 99.5 %), mean or max for metrics of requests and tokens, and
     value for those of the run.  Only `target` limits make the verdict; the others are listed.
+    `window_s` is the time that the limit speaks of ("no restart in 60 min"): a run that is shorter
+    does not pass it.
     """
 
     metric: MetricName
     statistic: str
     bound: float
+    window_s: Positive | None = None
     level: Level = "target"
     source: str
     note: Words | None = None

@@ -48,6 +48,9 @@ MAX_UNKNOWN_FRACTION = 0.01
 MAX_LOST_FRACTION = 0.01
 """Share of requests that may have failed or been dropped for a mean to be judged by the others."""
 
+WHOLE_FRACTION = 0.99
+"""Of the time that a limit speaks of, how much has to be judged: a start and an end are ragged."""
+
 _MAX_ADVICE = 10**8
 
 
@@ -113,9 +116,18 @@ def overall(results: Sequence[Result], valid: bool) -> Verdict:
 
 def judge_limit(limit: Limit, evidence: Evidence) -> Judged:
     """Decide one limit.  Where the window judges no request, nothing is decided."""
-    metric = METRICS[limit.metric]
     if not len(evidence.measured.requests):
         return Judged(Result.UNDECIDED, Estimate(math.nan), advice=_EMPTY)
+    judged = _judge(limit, evidence)
+    judged_s = evidence.measured.window.uncut_s
+    if judged.result is not Result.PASS or judged_s >= WHOLE_FRACTION * (limit.window_s or 0.0):
+        return judged
+    advice = _shorter(judged_s, limit.window_s or 0.0)
+    return Judged(Result.UNDECIDED, judged.estimate, judged.unknown, advice)
+
+
+def _judge(limit: Limit, evidence: Evidence) -> Judged:
+    metric = METRICS[limit.metric]
     if metric.scope is Scope.RUN:
         return _judge_reading(evidence, metric, limit)
     if metric.scope is Scope.TOKEN:
@@ -292,6 +304,13 @@ def _compare(estimate: Estimate, metric: Metric, bound: float) -> Result:
 _EMPTY = Text("窗口内没有被判定的请求。", "the window judges no request")
 _NOTHING = Text("没有适用的样本。", "no sample that it applies to")
 _TOO_SHORT = Text("窗口太短：至少需要 10 个样本。", "too short: an interval needs 10 samples")
+
+
+def _shorter(judged_s: float, wanted_s: float) -> Text:
+    return Text(
+        f"运行了 {judged_s:,.0f} s，该限值针对 {wanted_s:,.0f} s。",
+        f"the run lasted {judged_s:,.0f} s; the limit speaks of {wanted_s:,.0f} s",
+    )
 
 
 def _lost(count: int, of: int) -> Text:

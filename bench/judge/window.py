@@ -63,6 +63,11 @@ class Window:
     def length_s(self) -> float:
         return self.end_s - self.start_s
 
+    @property
+    def uncut_s(self) -> float:
+        """The length of the main phase."""
+        return self.length_s + self.cut_head_s + self.cut_tail_s
+
     def spans(self, other: Window) -> bool:
         """Whether it is the same stretch of time."""
         return (self.start_s, self.end_s) == (other.start_s, other.end_s)

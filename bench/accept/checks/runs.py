@@ -21,11 +21,12 @@ _SEVERITY = ("fail", "undecided", "pass", "not_applicable")
 
 
 class LimitParameters(OnScenario):
-    """`statistic` of `metric` within `bound` in every run of the scenario."""
+    """`statistic` of `metric` within `bound` in every run of the scenario, each `window_s` long."""
 
     metric: str
     statistic: str
     bound: float
+    window_s: float | None = None
 
     @model_validator(mode="after")
     def _can_be_judged(self) -> LimitParameters:
@@ -35,7 +36,11 @@ class LimitParameters(OnScenario):
     def limits(self) -> tuple[Limit, ...]:
         return (
             Limit(
-                metric=self.metric, statistic=self.statistic, bound=self.bound, source="checklist"
+                metric=self.metric,
+                statistic=self.statistic,
+                bound=self.bound,
+                window_s=self.window_s,
+                source="checklist",
             ),
         )
 

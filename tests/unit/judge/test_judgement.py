@@ -14,7 +14,7 @@ import pytest
 
 from bench.judge.judgement import judge
 from bench.judge.metrics import METRICS
-from bench.judge.profile import WindowRule, load_profile
+from bench.judge.profile import Limit, WindowRule, load_profile
 from bench.record.frame import open_run
 
 Make = Callable[..., Path]
@@ -183,3 +183,23 @@ def test_client_figures_come_from_the_end(folder: Path) -> None:
     tokens = run.end["client"]["workers"][0]["tokens"]
     assert client["cpu_us_per_token"] == pytest.approx(client["cpu_s"] * 1e6 / tokens)
     assert client["schedule_lag_p99_s"] < 0.005
+
+
+@pytest.mark.parametrize(
+    ("stall_s", "verdict", "broken"), [(0.01, "pass", []), (0.5, "invalid", ["loop_stall"])]
+)
+def test_half_an_hour(synthetic_run: Make, stall_s: float, verdict: str, broken: list[str]) -> None:
+    """18,000 requests in 30 min, all as they should be, pass; with half a second of stall not."""
+    run = open_run(synthetic_run(requests=18_000, rate_rps=10, tokens_per_request=20))
+    run.journal[900]["stall_max_s"] = stall_s
+    extra = ("server_restarts", 0.0), ("jitter", 0.1), ("error_rate", 0.001), ("availability", 0.99)
+    limits = [
+        Limit(metric=metric, statistic="value", bound=bound, window_s=1800, source="§0")
+        for metric, bound in extra
+    ]
+    profile = load_profile("test-plan")
+    found = judge(run, profile.model_copy(update={"limits": (*profile.limits, *limits)})).verdict
+    assert found["verdict"] == verdict
+    assert [reason["rule"] for reason in found["reasons"]] == broken
+    unknown = {row["rule"] for row in found["validity"] if row["result"] == "unknown"}
+    assert unknown <= {"cache_excess"}, "half an hour of everything that can be known"

@@ -159,6 +159,17 @@ def test_a_window_without_requests_passes_nothing(
     assert verdict["verdict"] == "undecided"
 
 
+@pytest.mark.parametrize(("length_s", "result"), [(600, "pass"), (595, "pass"), (300, "undecided")])
+def test_a_limit_on_ten_minutes_takes_ten_minutes(
+    hand_run: Make, ok_row: Make, profile: Make, length_s: int, result: str
+) -> None:
+    """Half of them decide nothing for the whole, however good; a fail needs no more."""
+    rows = [ok_row(float(k)) for k in range(length_s)]
+    limit = {"metric": "ttft_s", "statistic": "p50", "window_s": 600.0, "source": "§0"}
+    assert row_of(hand_run(rows), profile(limits=({**limit, "bound": 0.2},)))["result"] == result
+    assert row_of(hand_run(rows), profile(limits=({**limit, "bound": 0.05},)))["result"] == "fail"
+
+
 @pytest.mark.parametrize(("bound", "result"), [(5, "pass"), (20, "fail")])
 def test_rates_are_decided_on_the_seconds_of_the_window(
     hand_run: Make, ok_row: Make, profile: Make, bound: float, result: str
