@@ -171,14 +171,15 @@ def histogram_delta(
 ) -> HistogramDelta | None:
     """A histogram's increase over all sources and label sets of `samples`.
 
-    None without two scrapes of it, and when label sets have different bounds: sums of those would
-    be wrong.
+    None without two scrapes of it, when label sets have different bounds (sums of those would be
+    wrong), and when the bounds are no numbers up to infinity (the highest counts all).
     """
     first_ns = _first_scrapes(samples)
     buckets: dict[tuple[str, Labels], dict[float, Increase]] = {}
     for (source, labels), track in tracks(samples, f"{name}_bucket", where).items():
         rest = tuple(pair for pair in labels if pair[0] != "le")
-        bound = float(dict(labels)["le"])
+        if (bound := _bound(dict(labels))) is None:
+            return None
         increase = counter_delta(_from_birth(track, first_ns[source]))
         if increase.value is None:
             return None
@@ -187,6 +188,8 @@ def histogram_delta(
     if len(bounds) != 1:
         return None
     (ascending,) = bounds
+    if ascending[-1] != math.inf:
+        return None
     sums = [sum((b[bound] for b in buckets.values()), Increase(None)) for bound in ascending]
     total = window_delta(samples, f"{name}_sum", where)
     return HistogramDelta(
@@ -195,6 +198,13 @@ def histogram_delta(
         total=total.value,
         resets=max(increase.resets for increase in sums),
     )
+
+
+def _bound(labels: Mapping[str, str]) -> float | None:
+    try:
+        return float(labels["le"])
+    except (KeyError, ValueError):
+        return None
 
 
 def restarts(samples: Iterable[ServerSample], name: str) -> int:

@@ -96,8 +96,27 @@ def test_ranks_that_tell_the_same_number_are_scraped_once() -> None:
     assert [s.value for s in asyncio.run(run()) if s.name == "x_total"] == [0.0, 2.0]
 
 
+@pytest.mark.parametrize("encoding", ["gzip", "deflate"])
+def test_a_compressed_page_is_read(encoding: str) -> None:
+    """A gateway that compresses what it passes on changes no sample."""
+
+    async def respond(request: web.Request) -> web.StreamResponse:
+        response = web.Response(body=TEXT.encode(), content_type="text/plain")
+        response.enable_compression(web.ContentCoding(encoding))
+        return response
+
+    samples, count = scraped_once(respond)
+    assert [sample.value for sample in samples if sample.name == "x_total"] == [3.0]
+    assert count.failed == 0
+
+
 async def elsewhere(request: web.Request) -> web.StreamResponse:
     raise web.HTTPFound("/sleep")
+
+
+async def torn(request: web.Request) -> web.StreamResponse:
+    """Says it is compressed, and is not."""
+    return web.Response(body=b"x_total 3\n", headers={"Content-Encoding": "gzip"})
 
 
 @pytest.mark.parametrize(
@@ -108,8 +127,11 @@ async def elsewhere(request: web.Request) -> web.StreamResponse:
         (answering("[]", content_type="application/json"), "JSON"),
         (answering(b"# " + b"x" * SCRAPE_BYTES_MAX), "more than 8 MiB"),
         (answering(""), "empty body"),
+        (answering("<html>", content_type="text/html"), "HTML"),
+        (answering("Unauthorized", status=401), "status 401"),
+        (torn, "ClientPayloadError"),
     ],
-    ids=["redirect", "status", "json", "huge", "empty"],
+    ids=["redirect", "status", "json", "huge", "empty", "html", "key", "torn"],
 )
 def test_a_failed_scrape_is_counted_and_shown_as_down(respond: Respond, said: str) -> None:
     """A failure is `up` 0 and a count with its reason; no exception, no stale value."""

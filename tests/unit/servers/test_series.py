@@ -186,3 +186,14 @@ def test_of_copies_that_ranks_tell_the_lowest_rank_counts() -> None:
         {"__name__": "x"},
         {"__name__": "y"},
     ]
+
+
+@pytest.mark.parametrize("bounds", [("0.1", "1.0"), ("0.1", "x"), ("", "+Inf")])
+def test_a_histogram_without_its_last_bound_is_none(bounds: tuple[str, ...]) -> None:
+    """Only the infinite bucket counts every observation: without it nothing is told."""
+    told = [
+        sample
+        for bound in bounds
+        for sample in samples("h_bucket", [(1, 0.0), (2, 5.0)], **({"le": bound} if bound else {}))
+    ]
+    assert histogram_delta(told, "h") is None
