@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from bench.errors import UsageError
 from bench.judge.alerts import alert_rules
 from bench.judge.profile import Limit, Profile, Words, load_profile, shipped_profiles
 from bench.servers.families import FAMILIES, family_named
+from bench.servers.family import Exposed
 
 TITLE = Words(zh="词", en="word")
 
@@ -55,6 +57,20 @@ def expressions(profile: Profile, family: str = "vllm") -> list[str]:
 def test_a_limit_as_a_condition(limit: tuple[str, str, float], expression: str) -> None:
     """A latency fires above its bound, a throughput below it."""
     assert expressions(profile_of(limit)) == [expression]
+
+
+def test_a_server_that_counts_in_another_unit_is_held_against_its_own() -> None:
+    """Milliseconds and percent: the bound of a histogram and the value of a gauge are converted."""
+    series = {
+        "ttft_s": (Exposed("x_ttft_ms", scale=1e-3),),
+        "kv_usage_fraction": (Exposed("x_kv_percent", scale=0.01),),
+    }
+    family = replace(family_named("vllm"), series=series)
+    limits = profile_of(("ttft_s", "mean", 0.5), ("kv_usage_max_fraction", "value", 0.95))
+    groups = alert_rules(limits, family).document["groups"]
+    latency, usage = (rule["expr"] for group in groups for rule in group["rules"])
+    assert latency.endswith(" > 500")
+    assert usage == "max(x_kv_percent) * 0.01 > 0.95"
 
 
 def test_targets_are_no_alerts() -> None:
