@@ -31,7 +31,7 @@ FAILURES: Mapping[str, Text] = {
         "machine or more --workers, then --resume.",
     ),
     "no_good_set": Text(
-        "配置档 {profile} 没有定义 good，速率搜索需要它：在 acceptance.yaml 中或用 -p 另选一个。",
+        "SLO 配置 {profile} 没有定义 good，速率搜索需要它：在 acceptance.yaml 中或用 -p 另选一个。",
         "Profile {profile} defines no good set, and a rate search needs one: name another in "
         "acceptance.yaml, or with -p.",
     ),

@@ -221,7 +221,7 @@ def samples_of(compared: Compared, slices: Sequence[Slice]) -> list[Sample | Non
 
 
 _NIGHTS_DIFFER = Text(
-    "各夜之间的波动太大：需要更多的夜次，或更安静的机器。",
+    "各夜之间的波动太大：需要更多次夜测，或更安静的机器。",
     "nights differ by too much: it takes more of them, or a quieter machine",
 )
 _UNKNOWN = Difference(math.nan, math.nan)

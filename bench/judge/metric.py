@@ -86,8 +86,8 @@ ABSENT: Mapping[Absence, Text] = {
     Absence.NOT_SCRAPED: Text("未采集到服务端该指标", "the server's series was not scraped"),
     Absence.NOT_STATED: Text("响应或计划未给出该值", "the responses or the plan do not state it"),
     Absence.NO_FAILURE: Text("没有发生故障", "nothing failed"),
-    Absence.NO_GOOD_SET: Text("配置未定义 good 集合", "the profile defines no good set"),
-    Absence.NO_PRICE: Text("配置未给出价格", "the profile gives no prices"),
+    Absence.NO_GOOD_SET: Text("SLO 配置未定义 good 集合", "the profile defines no good set"),
+    Absence.NO_PRICE: Text("SLO 配置未给出价格", "the profile gives no prices"),
     Absence.NEEDS_SEARCH: Text(
         "需要速率搜索，单次运行无法得到", "found by a rate search, not by one run"
     ),

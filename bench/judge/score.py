@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 _FULL = 100.0
 _NO_VALUE = Text("窗口内没有值", "no value in the window")
-_NO_METRIC = Text("配置未给出该维度的指标", "the profile gives it no metric")
+_NO_METRIC = Text("SLO 配置未给出该维度的指标", "the profile gives it no metric")
 _NOT_VALID = Text("运行无效", "the run is not valid")
 
 

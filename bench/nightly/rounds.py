@@ -36,7 +36,7 @@ FEWEST_NIGHTS = 3
 """Accepted nights from which on the noise between nights is seen and not only assumed."""
 
 _ASSUMED = Text(
-    "夜次还太少：夜间波动主要按最小效应的 1/3 假定，结论仅供参考。",
+    "夜测还太少：夜间波动主要按最小效应的 1/3 假定，结论仅供参考。",
     "Too few nights yet: the noise between them is mostly assumed, as a third of the minimum "
     "effect, so the result rests on that.",
 )
@@ -178,9 +178,9 @@ def _notes(baseline: Baseline, invalid: Sequence[str]) -> tuple[Text, ...]:
     elif baseline.nights:
         n = len(baseline.nights)
         notes.append(
-            Text(f"基线：最近 {n} 个已接受的夜次。", f"Baseline: the last {n} accepted nights.")
+            Text(f"基线：最近 {n} 次已接受的夜测。", f"Baseline: the last {n} accepted nights.")
             if n > 1
-            else Text("基线：最近 1 个已接受的夜次。", "Baseline: the last accepted night.")
+            else Text("基线：最近 1 次已接受的夜测。", "Baseline: the last accepted night.")
         )
     else:
         notes.append(

@@ -30,7 +30,7 @@ def alert_thresholds(asked: Asked, wanted: RulesParameters) -> Finding:
         raise missing(
             "no_value",
             why=Text(
-                f"配置 {wanted.profile} 没有告警级别",
+                f"SLO 配置 {wanted.profile} 没有告警级别",
                 f"profile {wanted.profile} has no alert level",
             ),
         )
