@@ -180,6 +180,18 @@ def test_an_open_loop_bounded_by_time(plan: MakePlan) -> None:
     assert made.manifest()["offered_rps"] == 4.0
 
 
+def test_the_offered_rate_of_a_number_of_requests(plan: MakePlan) -> None:
+    """Nine starts have eight intervals between them: 4 req/s stays 4, with several turns too."""
+    constant = {"kind": "constant", "rate_rps": 4}
+    nine = plan(single(7), arrivals=constant, requests=9)
+    assert nine.manifest()["offered_rps"] == pytest.approx(4.0)
+    turns = plan(chains(4, 3), arrivals=constant)
+    assert turns.manifest()["offered_rps"] == pytest.approx(4.0)
+    recorded = plan([row(0.0), row(1.0), row(2.0)], arrivals=RECORDED)
+    assert recorded.manifest()["offered_rps"] == pytest.approx(1.0)
+    assert plan([row(0.0)], arrivals=RECORDED).manifest()["offered_rps"] is None
+
+
 def test_a_trace_is_replayed_once_when_nothing_bounds_it(plan: MakePlan) -> None:
     """One pass over the rows."""
     assert plan(single(7), arrivals=CLOSED).requests == 7
