@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -43,7 +43,7 @@ class Tally:
         self._stop = stop
         self._last: dict[int, dict[str, Any]] = {}
         self._history: deque[tuple[int, int, int]] = deque()
-        self._at_last_ok = (0, 0)
+        self._at_last_ok = Totals()
         self.totals = Totals()
 
     def take(self, worker: int, counters: dict[str, Any]) -> str | None:
@@ -68,15 +68,16 @@ class Tally:
 
     def _errors_in_a_row(self) -> str | None:
         """Counts from the last report with a good answer: the row may have begun before it."""
-        stop, totals = self._stop, self.totals
-        ok, failed_before = self._at_last_ok
-        if totals.ok != ok:
-            self._at_last_ok = totals.ok, totals.failed
+        totals, before, most = self.totals, self._at_last_ok, self._stop.max_errors_in_a_row
+        if totals.ok != before.ok:
+            self._at_last_ok = totals
             return None
-        most, in_a_row = stop.max_errors_in_a_row, totals.failed - failed_before
+        in_a_row = totals.failed - before.failed
         if most is None or in_a_row < most:
             return None
-        common = max(totals.failed_by_class, key=lambda name: totals.failed_by_class[name])
+        by_class = Counter(totals.failed_by_class)
+        by_class.subtract(before.failed_by_class)
+        (common, _), *_ = by_class.most_common(1)
         return (
             f"{in_a_row} errors in a row reached max_errors_in_a_row {most} (most often {common})"
         )
