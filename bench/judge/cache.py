@@ -164,7 +164,9 @@ def _reasons(
                 f"Other traffic: the server took {other_tokens:,.0f} more prompt tokens.",
             )
         )
-    if (gaps["ceiling_minus_client"] or 0) > _NOTABLE:
+    told = hits(measured.server)
+    off = told is not None and not told.looked_up
+    if (gaps["ceiling_minus_client"] or 0) > _NOTABLE and not off:
         found += _why_under_ceiling(measured)
     return found
 
@@ -229,6 +231,13 @@ def _how_the_server_counts(measured: Measured) -> list[Text]:
     """Where the server's view is not of tokens that it counted, or not of all of them."""
     told = hits(measured.server)
     found = []
+    if told is not None and not told.looked_up:
+        found.append(
+            Text(
+                "服务端没有查询前缀缓存：缓存已关闭，或窗口内没有请求。",
+                "The server looked nothing up in its prefix cache: it is off, or idle.",
+            )
+        )
     if told is not None and told.approximate:
         found.append(
             Text(

@@ -225,7 +225,15 @@ def test_a_cache_that_is_off_looks_nothing_up_though_prompts_are_counted(
     scrapes = scraped(
         **{_HITS: (0.0, 0.0), _QUERIES: (0.0, 0.0), _CACHED: (0.0, 0.0), _PROMPTS: (0.0, 2000.0)}
     )
-    assert judge(hand_run(cached_rows(ok_row), scrapes=scrapes)).summary["cache"]["server"] is None
+    run = hand_run(
+        cached_rows(ok_row, cached=0.0),
+        manifest={"workload": {"ceiling": {"tokens_fraction": 0.7}}},
+        scrapes=scrapes,
+    )
+    found = judge(run).summary["cache"]
+    assert found["server"] is None
+    (said,) = [reason["en"] for reason in found["reasons"]]
+    assert "looked nothing up" in said
 
 
 def test_a_cache_without_a_hit_is_at_zero(hand_run: Make, ok_row: Make) -> None:
