@@ -28,6 +28,7 @@ from bench.report.sections.band import Band, Card
 from bench.report.words import Words
 
 _CARDS = 4
+_MOST_EFFECTS = 10  # drawn on either side, so that one wide interval does not flatten the others
 _ORDER = ("worse", "undecided", "better", "same", "none")
 
 
@@ -145,12 +146,14 @@ def _figure(words: Words, rows: Sequence[Row]) -> Figure:
     names = [metric_name(words, row) for row in rows]
     at = np.arange(len(rows), dtype=np.float64)
     ends = np.sort([[placed(row, "low"), placed(row, "high")] for row in rows], axis=1)
+    beyond = bool((np.abs(ends) > _MOST_EFFECTS).any())
+    ends = np.clip(ends, -_MOST_EFFECTS, _MOST_EFFECTS)
     told = [
         f"{change_of(words, row['change'], row['scale'])} ({interval_of(words, row)})"
         for row in rows
     ]
     hover = "%{text}"
-    estimates = np.array([placed(row, "change") for row in rows])
+    estimates = np.clip([placed(row, "change") for row in rows], -_MOST_EFFECTS, _MOST_EFFECTS)
     spans = figures.spans(
         words("compare.interval"), at, ends[:, 0], ends[:, 1] - ends[:, 0], told, "@sky",
         hover=hover,
@@ -176,6 +179,7 @@ def _figure(words: Words, rows: Sequence[Row]) -> Figure:
             marks=marks,
             height=90 + 34 * len(rows),
         ),
+        note=words("compare.beyond", most=_MOST_EFFECTS) if beyond else "",
         wide=True,
     )
 
