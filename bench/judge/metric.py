@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from bench.judge.window import Window
 
 Direction = Literal["lower", "higher", "none"]
+Needs = Literal["", "good", "prices", "fluidity", "a client that queues", "several runs"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,10 +191,10 @@ class Metric:
     requests, tokens or runs have it; `direction` is what is better; `source` names the section of
     the reference design or the paper.  `request` is set for request metrics, `run` for run
     metrics, neither for token metrics (`bench.judge.tokens`).  `samples` are what the run metric is
-    made from, for advice on how many more are needed.  `needs` names what a profile has to
-    hold for the metric to exist: "good", "prices", "fluidity", "several runs".  `formula_zh` is the
-    formula in Chinese, empty where the formula has no words.  `ideal` is the range in which a
-    resource is well used, both ends included (§5.3.3).
+    made from, for advice on how many more are needed.  `needs` is what the profile, or the way of
+    loading, has to give for the metric to exist.  `formula_zh` is the formula in Chinese, empty
+    where the formula has no words.  `ideal` is the range in which a resource is well used, both
+    ends included (§5.3.3).
     """
 
     name: str
@@ -210,7 +211,7 @@ class Metric:
     kind: Kind | None = None
     failed_as: float | None = None
     samples: Text = REQUESTS
-    needs: str = ""
+    needs: Needs = ""
     formula_zh: str = ""
     ideal: tuple[float, float] | None = None
 

@@ -102,7 +102,6 @@ class Family:
     token_ids_prompt: bool = False
     block_tokens: int | None = None
     refresh_s: float = 0.0
-    cache_reset: str | None = None
     series: Mapping[str, tuple[Exposed, ...]] = field(default_factory=dict)
     drop_labels: tuple[str, ...] = ()
     copy_labels: tuple[str, ...] = ()

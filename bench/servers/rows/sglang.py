@@ -23,7 +23,6 @@ SGLANG = Family(
     cache_salt=True,
     token_ids_prompt=True,
     block_tokens=1,
-    cache_reset="/flush_cache",
     rank_labels=("tp_rank", "pp_rank", "moe_ep_rank"),
     series={
         "running": (Exposed("sglang:num_running_reqs"),),
