@@ -52,6 +52,7 @@ def test_help_fits_eighty_columns(path: tuple[str, ...]) -> None:
 
 @pytest.mark.parametrize("path", ALL, ids=" ".join)
 def test_each_command_has_a_short_flag_for_help(path: tuple[str, ...]) -> None:
+    """`-h`, as the top command says it for all."""
     assert page(path, "-h") == page(path)
 
 

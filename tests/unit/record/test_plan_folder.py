@@ -29,6 +29,7 @@ def test_a_folder_without_a_readable_plan_is_named(folder: PlanFolder, text: str
 
 @pytest.mark.parametrize("text", ["", '{"key": ', "[]", "{}", "3"])
 def test_a_torn_record_counts_as_not_made(folder: PlanFolder, text: str) -> None:
+    """The others are read."""
     folder.keep({"key": "scenario:whole"})
     (folder.path / "activities" / "torn.json").write_text(text)
     assert list(folder.records()) == ["scenario:whole"]
