@@ -68,6 +68,20 @@ def test_errors_are_counted_by_class(ask: Ask, synthetic_run: Make) -> None:
     assert (other.result, other.value, other.n) == (PASS, 0, 500)
 
 
+@pytest.mark.parametrize(
+    ("failures", "result"), [({"http_503": 0.2}, FAIL), ({}, UNDECIDED)], ids=["some", "none"]
+)
+def test_errors_condemn_a_run_that_is_not_valid(
+    ask: Ask, synthetic_run: Make, failures: dict[str, float], result: Result
+) -> None:
+    """What was seen was seen; that nothing was seen says nothing."""
+    run = synthetic_run(requests=300, failures=failures, killed=True)
+    found = ask(
+        "no_errors", {"scenario": "s", "error_class": "http_503"}, records={"scenario:s": [run]}
+    )
+    assert found.result is result
+
+
 def test_meets_profile_repeats_the_verdict(ask: Ask, synthetic_run: Make) -> None:
     """A run that misses the profile fails, and says which targets."""
     runs = [synthetic_run(requests=500, ttft_s=(3.0, 0.1))]
