@@ -146,9 +146,11 @@ def longest_share_mean(batch: GapBatch, share: float) -> Floats:
     starts = np.cumsum(batch.counts) - batch.counts
     order = np.argsort(batch.counts, kind="stable")
     lengths, first = np.unique(batch.counts[order], return_index=True)
-    for length, same in zip(lengths.tolist(), np.split(order, first[1:]), strict=True):
+    ends = np.append(first, len(order))[1:]
+    for length, start, end in zip(lengths.tolist(), first, ends, strict=True):
         if not length:
             continue
+        same = order[start:end]
         taken = math.ceil(round(length * share, 9))
         gaps = batch.gaps[starts[same][:, None] + np.arange(length)]
         gaps.partition(length - taken, axis=1)
