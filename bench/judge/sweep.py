@@ -69,6 +69,11 @@ class Point:
         """Its whole interval is below what was wanted."""
         return self.high < self.wanted
 
+    @property
+    def doubtful(self) -> bool:
+        """It did not hold, but may have missed by chance."""
+        return not self.held and self.high >= self.wanted
+
 
 @dataclass(frozen=True, slots=True)
 class Step:
@@ -195,8 +200,13 @@ def following_points(steps: Sequence[Step]) -> list[Point]:
 
 
 def bracket(points: Sequence[Point]) -> tuple[float | None, float | None]:
-    """The highest load that held below every one that did not, and the lowest that did not."""
-    above = min((point.load for point in points if not point.held), default=None)
+    """The highest load that held below every one that did not, and the lowest that did not.
+
+    Where a higher load held, a doubtful one is chance: what a server bears falls with the load.
+    """
+    top = max((point.load for point in points if point.held), default=-math.inf)
+    lost = [p.load for p in points if not p.held and not (p.doubtful and p.load < top)]
+    above = min(lost, default=None)
     held = [p.load for p in points if p.held and (above is None or p.load < above)]
     return max(held, default=None), above
 

@@ -73,6 +73,15 @@ def test_luck_at_a_high_rate_does_not_count() -> None:
     assert (highest_held(points).low, highest_held(points).high) == (4, 8)
 
 
+def test_bad_luck_at_a_low_rate_does_not_count() -> None:
+    """7 of 8 requests in time at 2 req/s decide nothing where 8 and 20 req/s hold."""
+    points = [Point(2, 0.875, 0.6, 1.0, 0.95), point(8, 0.99), point(20, 0.99), point(40, 0.5)]
+    assert bracket(points) == (20, 40)
+    assert highest_held(points).value == 20
+    refuted = [Point(2, 0.6, 0.5, 0.7, 0.95), *points[1:]]
+    assert bracket(refuted) == (None, 2)
+
+
 def test_a_run_that_is_not_valid_is_no_point() -> None:
     """It neither extends the goodput nor ends it, and has no throughput."""
     steps = [step(1), step(2, broken=("loop_stall",), tps=900), step(4, 0.1)]
