@@ -96,7 +96,7 @@ def conduct(order: Order, watch: Watch) -> Done:
 
 
 async def conduct_async(order: Order, watch: Watch) -> Done:
-    """The same inside a running event loop, whose SIGINT and SIGTERM it takes meanwhile."""
+    """The same inside a running event loop, whose SIGINT, SIGTERM and SIGHUP it takes meanwhile."""
     raise_file_limit()
     check_folder(order.folder)
     ready = await prepare(
@@ -147,7 +147,10 @@ class _Conductor:
 
     async def run(self) -> Done:
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
+        signals = [signal.SIGINT, signal.SIGTERM]
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as under nohup
+            signals.append(signal.SIGHUP)
+        for number in signals:
             loop.add_signal_handler(number, self._on_signal, number)
         try:
             return await self._run()
@@ -155,7 +158,7 @@ class _Conductor:
             self._folder.journal("error", message=error.message)
             raise
         finally:
-            for number in (signal.SIGINT, signal.SIGTERM):
+            for number in signals:
                 loop.remove_signal_handler(number)
 
     async def _run(self) -> Done:

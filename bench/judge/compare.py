@@ -209,7 +209,7 @@ def _row(
     known_base = [sample for sample in bases if sample is not None]
     known_new = [sample for sample in news if sample is not None]
     found = difference(known_base, known_new, scale, confidence, paired)
-    advice = None if not math.isnan(found.p) else _why_unknown(found, present, scale)
+    advice = None if not math.isnan(found.p) else _why_unknown(compared, found, present, scale)
     return Row(compared, scale, found, math.nan, Change.UNDECIDED, advice)
 
 
@@ -235,12 +235,20 @@ _THIN = Text(
     "样本太少：分位数两侧各需 10 个值，或每侧运行多次。",
     "too few: a quantile needs 10 values on either side of it, or several runs on each side",
 )
+_SHORT = Text(
+    "一次运行的时间太短，看不出波动：延长运行，或每侧运行多次。",
+    "one run is too short to show how it varies: a longer one, or several runs on each side",
+)
 
 
-def _why_unknown(found: Difference, samples: Sequence[Sample], scale: Scale) -> Text:
+def _why_unknown(
+    compared: Compared, found: Difference, samples: Sequence[Sample], scale: Scale
+) -> Text:
     if any(math.isinf(sample.value) for sample in samples):
         return _FAILED
-    return _ZERO if math.isnan(found.change) and scale is Scale.RELATIVE else _THIN
+    if math.isnan(found.change) and scale is Scale.RELATIVE:
+        return _ZERO
+    return _SHORT if quantile_of(compared.statistic) is None else _THIN
 
 
 def _advice(row: Row, effect: float) -> Text:

@@ -20,7 +20,7 @@ from bench.judge.metrics import METRICS
 from bench.judge.ranked import Ranked
 from bench.judge.score_weights import DIMENSIONS, SCENARIOS
 from bench.judge.stats import finite_or_none, nearest_rank
-from bench.judge.verdict import MAX_LOST_FRACTION, Evidence
+from bench.judge.verdict import MAX_LOST_FRACTION, Evidence, lost_allowed, lost_in
 
 if TYPE_CHECKING:
     from bench.judge.profile import Score, Scored
@@ -96,6 +96,9 @@ def _value(scored: Scored, evidence: Evidence) -> float:
     if metric.scope is Scope.RUN:
         return evidence.readings[metric.name].estimate.value
     if metric.scope is Scope.TOKEN:
+        lost = lost_in(evidence.measured)
+        if len(lost) and lost.mean() > lost_allowed(scored.statistic):
+            return math.inf
         return _statistic(scored, evidence.itl_s)
     values = evidence.measured.columns[metric.name].values
     return _statistic(scored, Ranked(values[~np.isnan(values)]))

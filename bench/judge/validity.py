@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
 from bench.judge import client as measures
 from bench.judge.client import Client
 from bench.judge.metric import Text
+from bench.judge.profile import ValidityLimits
 
 
 class State(StrEnum):
@@ -39,12 +40,18 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One rule held against one run."""
+    """One rule held against one run; `standard` is the limit of metric system §10."""
 
     rule: Rule
     state: State
     value: float | None
     limit: float
+    standard: float
+
+    @property
+    def wider(self) -> bool:
+        """The profile lets through what the metric system does not."""
+        return self.limit < self.standard if self.rule.at_least else self.limit > self.standard
 
     def as_json(self) -> dict[str, Any]:
         rule = self.rule
@@ -54,6 +61,7 @@ class Finding:
             "result": self.state.value,
             "value": self.value,
             "limit": self.limit,
+            "standard": self.standard if self.wider else None,
             "direction": "higher" if rule.at_least else "lower",
             "unit": rule.unit,
             "advice": rule.advice.as_json() if self.state is State.VIOLATED else None,
@@ -71,12 +79,13 @@ def is_valid(findings: Sequence[Finding]) -> bool:
 
 def _hold(rule: Rule, client: Client) -> Finding:
     value, limit = rule.measure(client), rule.limit(client)
+    standard = rule.limit(replace(client, limits=ValidityLimits()))
     if value is None or math.isnan(value):
-        return Finding(rule, State.UNKNOWN, None, limit)
+        return Finding(rule, State.UNKNOWN, None, limit, standard)
     if rule.name == "output_length" and client.limits.waive_output_length:
-        return Finding(rule, State.WAIVED, value, limit)
+        return Finding(rule, State.WAIVED, value, limit, standard)
     good = value >= limit if rule.at_least else value <= limit
-    return Finding(rule, State.OK if good else State.VIOLATED, value, limit)
+    return Finding(rule, State.OK if good else State.VIOLATED, value, limit, standard)
 
 
 RULES: tuple[Rule, ...] = (
@@ -256,7 +265,7 @@ RULES: tuple[Rule, ...] = (
         limit=lambda client: client.limits.output_length_fraction,
         measure=measures.output_length,
         advice=Text(
-            "输出长度不符：服务端是否支持 ignore_eos？不支持时在配置中设 waive_output_length。",
+            "输出长度不符：服务端是否支持 ignore_eos？不支持时在 SLO 配置设 waive_output_length。",
             "Output lengths differ: does the server honour ignore_eos? If it can't, set "
             "waive_output_length in the profile.",
         ),

@@ -162,11 +162,21 @@ def _judge_requests(evidence: Evidence, metric: Metric, limit: Limit) -> Judged:
 
 def _judge_gaps(evidence: Evidence, metric: Metric, limit: Limit) -> Judged:
     """ITL: every token counts; the tokens of lost requests never came, and are over every limit."""
-    judged = _judge_arrived_gaps(evidence, metric, limit)
-    measured, q = evidence.measured, quantile_of(limit.statistic)
-    allowed = {"max": 0.0, "mean": MAX_LOST_FRACTION}.get(limit.statistic, 1 - (q or 0.0))
-    lost = outcome_is(measured.requests, "failed", "dropped")
-    return _with_lost(judged, lost, allowed, measured.confidence)
+    judged, measured = _judge_arrived_gaps(evidence, metric, limit), evidence.measured
+    return _with_lost(judged, lost_in(measured), lost_allowed(limit.statistic), measured.confidence)
+
+
+def lost_in(measured: Measured) -> Flags:
+    """Which requests failed or were dropped: their tokens never came."""
+    return outcome_is(measured.requests, "failed", "dropped")
+
+
+def lost_allowed(statistic: str) -> float:
+    """The share of lost requests from which on a statistic of gaps is infinite."""
+    quantile = quantile_of(statistic)
+    if quantile is not None:
+        return 1 - quantile
+    return 0.0 if statistic == "max" else MAX_LOST_FRACTION
 
 
 def _with_lost(judged: Judged, lost: Flags, allowed: float, confidence: float) -> Judged:

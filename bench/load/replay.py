@@ -19,6 +19,9 @@ from bench.load.flight import Flight
 from bench.load.pace import SLOT_STEP_S, Counters, Pace
 from bench.model import Exchange, Outcome, Session, Workload
 
+REST_NS = 250_000_000
+"""A slot of a closed loop that found nobody to connect to waits so long before it tries again."""
+
 LOOKAHEAD_NS = 2_000_000_000
 LOOKAHEAD_FLIGHTS = 256
 LOOKAHEAD_BYTES = 64 * 2**20
@@ -299,7 +302,11 @@ class Replay:
         at_ns = flight.done_ns or flight.intended_ns
         self._put_rest(conversation, Outcome.ABORTED, "earlier_turn_failed", at_ns)
         if conversation.slot:
-            self._push(at_ns, None)
+            self._free_slot(flight, at_ns)
+
+    def _free_slot(self, flight: Flight, at_ns: int) -> None:
+        """Lets the slot take the next session: at once, or after a rest if nobody was there."""
+        self._push(at_ns if flight.sent_ns is not None else at_ns + REST_NS, None)
 
     def _put_rest(
         self, conversation: Conversation, outcome: Outcome, error_class: str, at_ns: int
@@ -319,7 +326,7 @@ class Replay:
         turn = conversation.turn
         if turn is None:
             if conversation.slot:
-                self._push(done_ns, None)
+                self._free_slot(flight, done_ns)
             return
         due_ns = done_ns + round((turn.think_s or 0.0) * 1e9)
         if turn.at_s is not None and not conversation.slot:

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 FLUSH_S = 0.8
 """Between two writes: with the time that one takes, a killed process loses less than a second."""
 
-PARENTS_SIGNALS = frozenset({signal.SIGINT, signal.SIGTERM})
+PARENTS_SIGNALS = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
 """Sent to all processes of a terminal or a service; the parent decides what they mean."""
 
 _GIL_SWITCH_S = 0.00002

@@ -87,8 +87,40 @@ def band(evidence: Evidence) -> Band:
         because=_because(evidence, verdict),
         cards=tuple(_cards(evidence)),
         facts=tuple(_facts(evidence)),
-        notice=_ended_early(evidence),
+        notice=_notice(evidence),
     )
+
+
+def _notice(evidence: Evidence) -> str:
+    """What the verdict has to be read with."""
+    said = (_ended_early(evidence), _unverified(evidence), _wider_rules(evidence))
+    return evidence.words("page.sentence_break").join(filter(None, said))
+
+
+def _unverified(evidence: Evidence) -> str:
+    """Whether anybody could have answered in the server's name."""
+    target = evidence.run.manifest.get("target") or {}
+    if target.get("tls_verify", True) or not str(target.get("url", "")).startswith("https:"):
+        return ""
+    return evidence.words("band.insecure")
+
+
+def _wider_rules(evidence: Evidence) -> str:
+    """Rules of validity in which the profile is more lenient than the metric system."""
+    words = evidence.words
+    wider = [rule for rule in evidence.verdict["validity"] if rule["standard"] is not None]
+    if not wider:
+        return ""
+    shown = [
+        words(
+            "band.wider_rule",
+            name=evidence.own(rule["title"]),
+            limit=quantity(words, rule["limit"], rule["unit"]),
+            standard=quantity(words, rule["standard"], rule["unit"]),
+        )
+        for rule in wider
+    ]
+    return words("band.wider", rules=words("page.list_separator").join(shown))
 
 
 def _ended_early(evidence: Evidence) -> str:

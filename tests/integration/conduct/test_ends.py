@@ -122,17 +122,19 @@ def test_a_closed_loop_does_not_send_a_dead_server_its_plan(
 # -- Ctrl-C ------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
 def test_ctrl_c_once_waits_for_open_answers(
     slow_sim: SimProcess,
     tmp_path: Path,
     conducting: Conduct,
     assert_accounted: Accounted,
     planned_requests: int,
+    number: signal.Signals,
 ) -> None:
-    """Sent to the whole group, as a terminal does: nothing is cut, nothing is lost."""
+    """Sent to the whole group, as a terminal does, also one that hangs up: nothing is lost."""
     with conducting(slow_sim.url, tmp_path) as run:
         run.wait_for_seconds(2)
-        os.killpg(run.process.pid, signal.SIGINT)
+        os.killpg(run.process.pid, number)
         end = run.finish()
     assert end["reason"] == "interrupted"
     assert (end["dead_workers"], end["failed"]) == ([], {})

@@ -148,15 +148,19 @@ def test_a_run_that_is_not_valid_has_no_score(
     assert found["missing"][0]["why"]["en"] == "the run is not valid"
 
 
+@pytest.mark.parametrize("metric", ["ttft_s", "itl_s"])
 def test_failed_requests_that_reach_the_percentile_have_no_points(
     hand_run: Callable[..., Any],
     ok_row: Callable[..., Any],
     failed_row: Callable[..., Any],
     profile: Callable[..., Any],
+    metric: str,
 ) -> None:
-    """A TTFT of +∞ is worse than any worst bound."""
+    """A TTFT of +∞ is worse than any worst bound, and so are tokens that never came."""
     run = hand_run([ok_row(0.0), failed_row(1.0), failed_row(2.0)])
-    row = judge(run, profile(score=read(complete()))).verdict["score"]["metrics"][0]
+    score = complete()
+    score["metrics"][0]["metric"] = metric
+    row = judge(run, profile(score=read(score))).verdict["score"]["metrics"][0]
     assert (row["value"], row["infinite"], row["points"]) == (None, True, 0.0)
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from bench.errors import NotValidError
 from bench.judge.judgement import judge
-from bench.judge.profile import Profile
+from bench.judge.profile import Profile, ValidityLimits
 from bench.record.files import TEMPORARY
 from bench.record.frame import open_run
 from bench.report import figures
@@ -92,6 +92,35 @@ def test_a_killed_run_is_not_valid(page_of: Callable[..., Page]) -> None:
     assert "Not valid" in page.text
     assert any("Run without an end" in text for text in page.text)
     assert "✓ pass" not in page.text
+
+
+@pytest.mark.parametrize(
+    ("target", "said"),
+    [
+        ({"url": "https://host", "tls_verify": False}, True),
+        ({"url": "https://host", "tls_verify": True}, False),
+        ({"url": "http://host", "tls_verify": False}, False),
+    ],
+)
+def test_a_server_that_nobody_vouched_for_is_told_at_the_top(
+    page_of: Callable[..., Page], target: dict[str, Any], said: bool
+) -> None:
+    """--insecure stands beside the verdict, and only where there was a certificate to check."""
+    text = page_of("en", change=lambda run: run.manifest["target"].update(target)).text
+    assert any("TLS certificate was not verified" in each for each in text) is said
+
+
+def test_a_profile_that_lets_more_through_is_told_at_the_top(
+    page_of: Callable[..., Page], profile: Profile
+) -> None:
+    """Its rules of validity are named with the metric system's limits; tighter ones are not."""
+    limits = ValidityLimits(sent_fraction=0.5, loop_stall_s=0.9, uncertain_first_fraction=0.001)
+    wider = profile.model_copy(update={"validity": limits})
+    (told,) = (each for each in page_of("en", wider).text if "wider than" in each)
+    assert "50 % (99 %)" in told
+    assert "900 ms (100 ms)" in told
+    assert "ncertain" not in told
+    assert not any("宽松" in each for each in page_of("zh").text)
 
 
 @pytest.mark.parametrize(

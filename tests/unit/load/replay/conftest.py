@@ -87,9 +87,10 @@ class VirtualTransport:
         self._fails = fails
 
     def submit(self, flight: Flight) -> None:
-        flight.started_ns = flight.sent_ns = self.now_ns
-        self.trial.sent.append((flight.turn.index, (self.now_ns - START_NS) / 1e9))
         service_s = self._service_s(flight.turn.index)
+        flight.started_ns = self.now_ns
+        flight.sent_ns = self.now_ns if service_s else None
+        self.trial.sent.append((flight.turn.index, (self.now_ns - START_NS) / 1e9))
         end_ns = self.now_ns + round(service_s * 1e9)
         heapq.heappush(self.flights, (end_ns, len(self.trial.sent), flight))
         self.trial.open_most = max(self.trial.open_most, len(self.flights))

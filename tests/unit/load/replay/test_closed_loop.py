@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from bench.load.pace import SLOT_STEP_S, Pace
-from bench.load.replay import LOOKAHEAD_FLIGHTS
+from bench.load.replay import LOOKAHEAD_FLIGHTS, REST_NS
 from bench.model import Session, Turn
 
 Replayed = Callable[..., Any]
@@ -87,6 +87,21 @@ def test_sessions_are_made_for_the_slots_that_fall_free_next(replayed: Replayed)
 def test_failures_free_their_slots(replayed: Replayed) -> None:
     """A server that refuses everything is asked for everything, one after the other."""
     trial = replayed(
-        [single(i) for i in range(3000)], Pace(concurrency=2), service_s=0, fails=set(range(3000))
+        [single(i) for i in range(300)], Pace(concurrency=2), service_s=0.1, fails=set(range(300))
     )
-    assert trial.outcomes == {"failed": 3000}
+    assert trial.outcomes == {"failed": 300}
+    assert trial.ended_s == pytest.approx(15.0, abs=0.1)
+
+
+def test_a_slot_that_finds_nobody_rests(replayed: Replayed) -> None:
+    """A server that is gone is not sent the plan at the speed of failing; then it is back."""
+    trial = replayed(
+        [single(i) for i in range(8)],
+        Pace(concurrency=2),
+        service_s=lambda index: 0 if index < 4 else 0.1,
+        fails=set(range(4)),
+    )
+    assert trial.outcomes == {"failed": 4, "ok": 4}
+    rest_s = REST_NS / 1e9
+    expected = [0, 0, rest_s, rest_s, 2 * rest_s, 2 * rest_s, 2 * rest_s + 0.1, 2 * rest_s + 0.1]
+    assert [trial.intended_s[i] for i in range(8)] == pytest.approx(expected, abs=0.001)
