@@ -120,7 +120,7 @@ def _wider_rules(evidence: Evidence) -> str:
         )
         for rule in wider
     ]
-    return words("band.wider", rules=words("page.list_separator").join(shown))
+    return words("band.wider", rules=words("page.list_break").join(shown))
 
 
 def _ended_early(evidence: Evidence) -> str:

@@ -129,7 +129,7 @@ def test_no_file_left_for_a_connection(
     """A client out of open files fails its requests with a class of its own, and goes on."""
     url = f"http://127.0.0.1:{unused_port()}"
     monkeypatch.setattr(socket, "socket", refusing_socket(code))
-    trial = replayed(transport, url, 300)
+    trial = replayed(transport, url, 300, pace=Pace(concurrency=100, ramp_s=0))
     assert trial.counters.failed_by_class == {"no_socket": 300}
     assert os.strerror(code) in (trial.exchanges[0].error_text or "")
 
@@ -164,7 +164,8 @@ def test_no_port_left_for_a_connection(
     """So does one whose local ports to the server's address are all in use."""
     url = f"http://127.0.0.1:{unused_port()}"
     monkeypatch.setattr(socket, "socket", refusing_connect(errno.EADDRNOTAVAIL))
-    assert replayed(transport, url, 300).counters.failed_by_class == {"no_socket": 300}
+    trial = replayed(transport, url, 300, pace=Pace(concurrency=100, ramp_s=0))
+    assert trial.counters.failed_by_class == {"no_socket": 300}
 
 
 def test_no_way_to_the_server(

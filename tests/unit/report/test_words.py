@@ -19,7 +19,6 @@ ROOM = Path(bench.report.__file__).parent
 CHINESE = re.compile(r"[\u4e00-\u9fff]")
 # Terms of the field, symbols and units that are the same in both languages.
 SHARED = {
-    "page.list_separator",
     "section.tokens",
     "page.html_lang",
     "page.sentence_break",
