@@ -21,7 +21,7 @@ WAIT_S = 60.0
 REQUESTS = 10_000
 
 CONDUCT = """
-import json, resource, sys
+import json, resource, signal, sys
 
 if __name__ == "__main__":
     from pathlib import Path
@@ -40,6 +40,7 @@ if __name__ == "__main__":
         def second(self, totals, elapsed_s):
             print(totals.ok, flush=True)
 
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # these tests may run under nohup
     url, folder, workers, options = sys.argv[1:]
     options = json.loads(options)
     file_bytes = options.pop("file_bytes", None)
