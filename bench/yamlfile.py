@@ -14,10 +14,10 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from bench.errors import ConfigError
 
@@ -35,6 +35,18 @@ class StrictModel(BaseModel):
     """A part of a configuration file: frozen, no unknown fields, no conversions, finite numbers."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+class EitherModel(StrictModel):
+    """One of whose two fields `either` is given, and not both."""
+
+    either: ClassVar[tuple[str, str]]
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> Self:
+        if len([name for name in self.either if getattr(self, name) not in (None, ())]) != 1:
+            raise ValueError(f"give either {' or '.join(self.either)}")
+        return self
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from typing import Annotated
 
 from pydantic import Field, PrivateAttr, model_validator
 
-from bench.yamlfile import StrictModel, load_yaml_model
+from bench.yamlfile import EitherModel, StrictModel, load_yaml_model
 
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
@@ -39,18 +39,14 @@ class Hooks(StrictModel):
         return self
 
 
-class Side(StrictModel):
+class Side(EitherModel):
     """One side of an A/B pair: a URL to load, or run folders made before."""
+
+    either = ("url", "runs")
 
     url: str | None = None
     model: str = ""
     runs: tuple[str, ...] = ()
-
-    @model_validator(mode="after")
-    def _one_of_two(self) -> Side:
-        if (self.url is None) == (not self.runs):
-            raise ValueError("give either url or runs")
-        return self
 
     @model_validator(mode="after")
     def _runs_differ(self) -> Side:

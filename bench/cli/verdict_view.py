@@ -68,7 +68,7 @@ def show(verdict: Mapping[str, Any], summary: Mapping[str, Any], stream: IO[str]
         console.print(f"not checked, for want of inputs: {', '.join(unknown)}", style="dim")
     wider = [rule["rule"] for rule in verdict["validity"] if rule["standard"] is not None]
     if wider:
-        console.print(f"wider than the metric system by the profile: {', '.join(wider)}")
+        console.print(f"the profile lets through more than the metric system: {', '.join(wider)}")
     console.print(_VERDICTS[verdict["verdict"]], style="bold")
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from bench.yamlfile import StrictModel
+from bench.yamlfile import EitherModel, StrictModel
 
 Floats = NDArray[np.float64]
 Positive = Annotated[float, Field(gt=0)]
@@ -56,19 +56,15 @@ class Gamma(StrictModel):
     cv: float = Field(ge=0.05, le=20)
 
 
-class Weibull(StrictModel):
+class Weibull(EitherModel):
     """Weibull gaps, given by `cv` or by `shape`."""
+
+    either = ("cv", "shape")
 
     kind: Literal["weibull"]
     rate_rps: Positive
     cv: float | None = Field(default=None, ge=0.05, le=20)
     shape: float | None = Field(default=None, ge=0.1, le=30)
-
-    @model_validator(mode="after")
-    def _one_of_two(self) -> Weibull:
-        if (self.cv is None) == (self.shape is None):
-            raise ValueError("give either cv or shape")
-        return self
 
 
 class Stage(StrictModel):

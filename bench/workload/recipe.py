@@ -20,7 +20,7 @@ from pydantic import Field, PrivateAttr, model_validator
 from bench.model import Target, Timeouts
 from bench.workload.arrivals import Arrivals, Closed, Recorded, Stages
 from bench.workload.distributions import Distribution
-from bench.yamlfile import StrictModel, expand_env, load_yaml_model
+from bench.yamlfile import EitherModel, StrictModel, expand_env, load_yaml_model
 
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
@@ -120,20 +120,16 @@ Source = Annotated[TraceSource | SyntheticSource | TextSource, Field(discriminat
 # -- recipe ------------------------------------------------------------------------------------
 
 
-class Warmup(StrictModel):
+class Warmup(EitherModel):
     """The first part of the run, sent and recorded but reported apart: requests or seconds.
 
     It is inside `requests` and `duration_s`.  A session belongs to one phase as a whole.
     """
 
+    either = ("requests", "duration_s")
+
     requests: Count | None = None
     duration_s: Positive | None = None
-
-    @model_validator(mode="after")
-    def _one_of_two(self) -> Warmup:
-        if (self.requests is None) == (self.duration_s is None):
-            raise ValueError("give either requests or duration_s")
-        return self
 
 
 class Seeds(StrictModel):

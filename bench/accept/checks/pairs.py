@@ -6,8 +6,6 @@ is undecided between.  That needs no assumption on how rounds are distributed.
 
 from __future__ import annotations
 
-from pydantic import model_validator
-
 from bench.accept.checks.check import MEASURED, Asked, Check, OnStatistic
 from bench.accept.facts import JudgedRun, all_valid
 from bench.accept.missing import missing
@@ -16,25 +14,22 @@ from bench.judge.compare_likeness import conditions, unlike
 from bench.judge.metric import Text
 from bench.judge.metrics import METRICS
 from bench.judge.verdict import Result
+from bench.yamlfile import EitherModel
 
 FEWEST_ROUNDS = 2
 _ONE_ROUND = Text("只有 1 轮，至少需要 2 轮", "1 round of at least 2")
 
 
-class ChangeParameters(OnStatistic):
+class ChangeParameters(EitherModel, OnStatistic):
     """(after − before) / before of a statistic, with one bound.
 
     `at_least`: "throughput +50 %" is 0.5; `at_most`: "latency −15 %" is −0.15.
     """
 
+    either = ("at_least", "at_most")
+
     at_least: float | None = None
     at_most: float | None = None
-
-    @model_validator(mode="after")
-    def _one_of_two(self) -> ChangeParameters:
-        if (self.at_least is None) == (self.at_most is None):
-            raise ValueError("give either at_least or at_most")
-        return self
 
 
 def change(asked: Asked, wanted: ChangeParameters) -> Finding:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from bench.accept.checks.check import EITHER, MEASURED, Asked, Check, OnScenario, OnStatistic
 from bench.accept.facts import JudgedRun
@@ -12,6 +12,7 @@ from bench.judge.checklist_result import Finding
 from bench.judge.metric import Text, column
 from bench.judge.stats import Floats, quantiles
 from bench.judge.usage import prompt_usage
+from bench.yamlfile import EitherModel
 
 _TRAILING = 20
 
@@ -86,17 +87,13 @@ def baseline_kept(asked: Asked, wanted: BaselineParameters) -> Finding:
     return asked.held(held, total, "higher", "1", text, n=len(runs), links=("baseline.json",))
 
 
-class HealthParameters(OnScenario):
+class HealthParameters(EitherModel, OnScenario):
     """`answered`: share of polls answered 200; `p99_s`: how fast.  One of the two is judged."""
+
+    either = ("p99_s", "answered")
 
     p99_s: float | None = None
     answered: float | None = None
-
-    @model_validator(mode="after")
-    def _one_of_two(self) -> HealthParameters:
-        if (self.p99_s is None) == (self.answered is None):
-            raise ValueError("give either p99_s or answered")
-        return self
 
 
 def health(asked: Asked, wanted: HealthParameters) -> Finding:
