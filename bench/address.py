@@ -47,10 +47,12 @@ def parse_origin(url: str) -> Origin:
     if parts.scheme not in ("http", "https"):
         raise ConfigError(
             f"target URL {_shown(url)!r}: expected http:// or https://",
-            f"did you mean http://{_shown(url)}?" if "://" not in url else "",
+            f"did you mean {_guessed(_shown(url))}?" if "://" not in url else "",
         )
     if not host:
-        raise ConfigError(f"target URL {_shown(url)!r}: expected a host", "e.g. http://host:8000")
+        guessed = _guessed(_shown(url))
+        hint = f"did you mean {guessed}?" if urlsplit(guessed).netloc else "e.g. http://host:8000"
+        raise ConfigError(f"target URL {_shown(url)!r}: expected a host", hint)
     if parts.username is not None or parts.password is not None:
         raise ConfigError(
             "target URL: expected no user or password in it",
@@ -61,6 +63,14 @@ def parse_origin(url: str) -> Origin:
     tls = parts.scheme == "https"
     prefix = _ENDPOINT.sub("", quote(parts.path, safe=_PATH_SAFE))
     return Origin(tls, host, port or (443 if tls else 80), prefix)
+
+
+def _guessed(url: str) -> str:
+    """A URL without a whole scheme, with one."""
+    torn = re.match(r"(https?)?[:/]+", url)
+    if torn is None:
+        return f"http://{url}"
+    return f"{torn[1] or 'http'}://{url[torn.end() :]}"
 
 
 def _shown(url: str) -> str:

@@ -70,16 +70,16 @@ class Finding:
 
 def check(client: Client) -> list[Finding]:
     """Every rule, in the order of the table."""
-    return [_hold(rule, client) for rule in RULES]
+    standard = replace(client, limits=ValidityLimits())
+    return [_hold(rule, client, rule.limit(standard)) for rule in RULES]
 
 
 def is_valid(findings: Sequence[Finding]) -> bool:
     return all(finding.state is not State.VIOLATED for finding in findings)
 
 
-def _hold(rule: Rule, client: Client) -> Finding:
+def _hold(rule: Rule, client: Client, standard: float) -> Finding:
     value, limit = rule.measure(client), rule.limit(client)
-    standard = rule.limit(replace(client, limits=ValidityLimits()))
     if value is None or math.isnan(value):
         return Finding(rule, State.UNKNOWN, None, limit, standard)
     if rule.name == "output_length" and client.limits.waive_output_length:

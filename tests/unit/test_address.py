@@ -76,3 +76,21 @@ def test_an_error_never_repeats_a_secret(url: str) -> None:
     with pytest.raises(UsageError) as caught:
         parse_origin(url)
     assert "hunter2" not in caught.value.message + caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("url", "meant"),
+    [
+        ("host:8000", "http://host:8000"),
+        ("httpserver:80", "http://httpserver:80"),
+        ("http//127.0.0.1", "http://127.0.0.1"),
+        ("https:/host/v1", "https://host/v1"),
+        ("//host", "http://host"),
+    ],
+)
+def test_a_torn_scheme_is_put_right_in_the_advice(url: str, meant: str) -> None:
+    """What is suggested can be used as it stands."""
+    with pytest.raises(UsageError) as caught:
+        parse_origin(url)
+    assert caught.value.hint == f"did you mean {meant}?"
+    parse_origin(meant)
